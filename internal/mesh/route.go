@@ -1,0 +1,187 @@
+package mesh
+
+import "time"
+
+// RouteTable is what one object says about the routing of requests to its hosts.
+type RouteTable struct {
+	Origin Origin
+	// Hosts are fully qualified, lower-case names.
+	Hosts []string
+	HTTP  []HTTPRoute
+}
+
+// HTTPRoute applies to the requests that one of its matches accepts. Routes are
+// tried in order. Exactly one of Destinations, Redirect and DirectResponse is set.
+type HTTPRoute struct {
+	Name string
+	// Path is where the route stands in its object, such as spec.http[0], for messages.
+	Path string
+	// Matches are alternatives; none means every request.
+	Matches        []HTTPMatch
+	Destinations   []Destination
+	Redirect       *Redirect
+	DirectResponse *DirectResponse
+	Rewrite        *Rewrite
+	// Timeout of the whole request with its retries; zero means none.
+	Timeout time.Duration
+	// Retries is nil for the default policy; zero Attempts mean no retry.
+	Retries *Retries
+	Headers HeaderOperations
+}
+
+// HTTPMatch accepts a request that meets all of its conditions.
+type HTTPMatch struct {
+	Path          string
+	Name          string
+	URI           *StringMatch
+	Scheme        *StringMatch
+	Method        *StringMatch
+	Authority     *StringMatch
+	IgnoreURICase bool
+	// Headers, WithoutHeaders and QueryParams are sorted by name. A nil Value accepts
+	// any value: the name must only be present.
+	Headers        []NamedMatch
+	WithoutHeaders []NamedMatch
+	QueryParams    []NamedMatch
+	// Port is the service's port that was called; zero means any.
+	Port uint16
+	// SourceLabels and SourceNamespace choose the workloads that the match is for.
+	SourceLabels    map[string]string
+	SourceNamespace string
+}
+
+// NamedMatch is a condition on a header or query parameter.
+type NamedMatch struct {
+	Name  string
+	Value *StringMatch
+}
+
+// MatchKind says how a StringMatch compares.
+type MatchKind int
+
+// The kinds of comparison. Regular expressions are RE2 and must match the whole value.
+const (
+	Exact MatchKind = iota
+	Prefix
+	Regex
+)
+
+// StringMatch is a condition on a string.
+type StringMatch struct {
+	Kind  MatchKind
+	Value string
+}
+
+// Destination is where a share of a route's requests goes.
+type Destination struct {
+	// Path is where the destination stands in its object, for messages.
+	Path string
+	// Host is fully qualified and lower-case.
+	Host string
+	// Port is zero where the service has one port only.
+	Port uint16
+	// Subset names a subset of the host's policy; Labels select endpoints directly.
+	Subset string
+	Labels map[string]string
+	// Weight is the destination's share of the sum of all weights.
+	Weight  uint32
+	Headers HeaderOperations
+}
+
+// HeaderOperations change the headers of requests and responses.
+type HeaderOperations struct {
+	Request  HeaderChange
+	Response HeaderChange
+}
+
+// HeaderChange sets, adds and removes headers; Set and Add are sorted by name.
+type HeaderChange struct {
+	Set    []HeaderValue
+	Add    []HeaderValue
+	Remove []string
+}
+
+// HeaderValue is a header with its value.
+type HeaderValue struct {
+	Name  string
+	Value string
+}
+
+// Rewrite changes a request before it is forwarded.
+type Rewrite struct {
+	// URI replaces the matched prefix, or the whole path where the match was not a
+	// prefix; empty leaves the path.
+	URI string
+	// URIRegex replaces by regular expression, instead of URI.
+	URIRegex *RegexRewrite
+	// Authority replaces the Host header; empty leaves it.
+	Authority string
+}
+
+// RegexRewrite replaces what Match matches by Substitution.
+type RegexRewrite struct {
+	Match        string
+	Substitution string
+}
+
+// Redirect answers with a redirection.
+type Redirect struct {
+	URI       string
+	Authority string
+	Scheme    string
+	// Port replaces the port; zero leaves it. PortFromProtocol drops it, so that the
+	// scheme's own port is used.
+	Port             uint16
+	PortFromProtocol bool
+	// Code is 301, 302, 303, 307 or 308.
+	Code uint32
+}
+
+// DirectResponse answers without forwarding.
+type DirectResponse struct {
+	Status uint32
+	Body   []byte
+}
+
+// Retries says when a failed request is tried again.
+type Retries struct {
+	Attempts uint32
+	// PerTry bounds each attempt; zero means the route's timeout.
+	PerTry time.Duration
+	// On lists conditions in Envoy's words, with HTTP status codes among them; empty
+	// means the default conditions.
+	On string
+	// RemoteLocalities lets a retry leave the locality.
+	RemoteLocalities bool
+	// Backoff is the base interval between attempts; zero means Envoy's own.
+	Backoff time.Duration
+	// IgnorePreviousHosts lets a retry choose a host that was tried already. Nil means
+	// that other hosts are preferred.
+	IgnorePreviousHosts *bool
+}
+
+// Policy is what applies to the traffic to a host once it is routed there.
+type Policy struct {
+	Origin  Origin
+	Host    string
+	Subsets []Subset
+}
+
+// Subset names the endpoints of a host that carry some labels.
+type Subset struct {
+	Name   string
+	Path   string
+	Labels map[string]string
+}
+
+// Subset returns the subset with the name given.
+func (p *Policy) Subset(name string) (Subset, bool) {
+	if p != nil {
+		for _, s := range p.Subsets {
+			if s.Name == name {
+				return s, true
+			}
+		}
+	}
+	return Subset{}, false
+}

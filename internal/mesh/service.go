@@ -1,0 +1,128 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Protocol is how a port's traffic is treated.
+type Protocol string
+
+// The protocols that routing distinguishes. Everything that is not HTTP is carried as TCP.
+const (
+	HTTP  Protocol = "http"
+	HTTP2 Protocol = "http2"
+	GRPC  Protocol = "grpc"
+	TCP   Protocol = "tcp"
+)
+
+// IsHTTP reports whether requests on the port can be routed one by one.
+func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
+
+// UsesHTTP2 reports whether connections to the port speak HTTP/2.
+func (p Protocol) UsesHTTP2() bool { return p == HTTP2 || p == GRPC }
+
+// Service is a name that clients call, with its ports.
+type Service struct {
+	Origin Origin
+	// Host is the fully qualified, lower-case name, such as reviews.default.svc.cluster.local.
+	Host      string
+	Name      string
+	Namespace string
+	// Addresses are the virtual addresses; empty for a headless service.
+	Addresses []netip.Addr
+	// Headless services have no virtual address: clients call an endpoint's own.
+	Headless bool
+	Ports    []ServicePort
+}
+
+// ServicePort is one port of a service.
+type ServicePort struct {
+	// Name is the port's name in the Service; unique there, empty only if it is the only one.
+	Name     string
+	Number   uint16
+	Protocol Protocol
+}
+
+// Port returns the port with the number given.
+func (s *Service) Port(number uint16) (ServicePort, bool) {
+	i := slices.IndexFunc(s.Ports, func(p ServicePort) bool { return p.Number == number })
+	if i < 0 {
+		return ServicePort{}, false
+	}
+	return s.Ports[i], true
+}
+
+// AliasesIn returns every name by which a client in the namespace may call the
+// service, the fully qualified one first. They are those that the search list of a
+// Pod's resolv.conf completes.
+func (s *Service) AliasesIn(namespace string) []string {
+	aliases := []string{s.Host}
+	qualified := s.Name + "." + s.Namespace
+	if strings.HasPrefix(s.Host, qualified+".svc.") {
+		aliases = append(aliases, qualified+".svc", qualified)
+		if namespace == s.Namespace {
+			aliases = append(aliases, s.Name)
+		}
+	}
+	return aliases
+}
+
+// Locality is where something runs.
+type Locality struct {
+	Region  string
+	Zone    string
+	Subzone string
+}
+
+// Endpoint is one address that serves a port of a service.
+type Endpoint struct {
+	Address netip.Addr
+	// PortName is the name of the service's port that it serves.
+	PortName string
+	Port     uint16
+	// Ready, Serving and Terminating are as EndpointSlice defines them: a terminating
+	// endpoint that still serves takes traffic only where no ready one is left.
+	Ready       bool
+	Serving     bool
+	Terminating bool
+	Locality    Locality
+	// Labels are those of the workload behind the address; subsets select by them.
+	Labels map[string]string
+	// Workload names the Pod behind the address; empty if there is none.
+	Workload NamespacedName
+}
+
+// Workload is a process with a proxy of its own: in Kubernetes, a Pod.
+type Workload struct {
+	Namespace      string
+	Name           string
+	ServiceAccount string
+	Labels         map[string]string
+	Address        netip.Addr
+	Locality       Locality
+	Ready          bool
+	// Explicit workloads call their proxy by address; nothing is intercepted.
+	Explicit bool
+	// Ports are the ports on which the application serves, by its own declaration.
+	Ports []WorkloadPort
+	// OutboundTCP lists the listeners that an explicit workload wants for TCP services.
+	OutboundTCP []OutboundTCP
+}
+
+// Key returns the workload's namespace and name.
+func (w *Workload) Key() NamespacedName { return NamespacedName{w.Namespace, w.Name} }
+
+// WorkloadPort is a port on which an application serves.
+type WorkloadPort struct {
+	Number   uint16
+	Protocol Protocol
+}
+
+// OutboundTCP asks for a listener on ListenPort that leads to a service's port.
+type OutboundTCP struct {
+	Host       string
+	Port       uint16
+	ListenPort uint16
+}

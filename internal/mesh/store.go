@@ -1,0 +1,248 @@
+package mesh
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+)
+
+// Store holds the mesh and tells what changed in it. Controllers write; the publisher
+// takes the changes and reads through the View methods. It is safe for concurrent use.
+type Store struct {
+	mu sync.RWMutex
+
+	services  map[string]*Service
+	slices    map[string]map[string][]Endpoint // host → slice name → endpoints as observed
+	workloads map[NamespacedName]*Workload
+
+	tables   map[ObjectID]*RouteTable
+	policies map[ObjectID]*Policy
+	byHost   map[string][]*RouteTable
+	policyOf map[string][]*Policy
+
+	// Derived, kept so that a change is told only to those that it concerns.
+	labelSubsets map[string][]map[string]string
+	serving      map[NamespacedName][]ServingPort
+	hostsOf      map[NamespacedName]map[string]struct{} // workload → hosts whose endpoints name it
+	sourceHosts  []string
+
+	changed map[Key]struct{}
+	touched map[ObjectID]int64
+	wake    chan struct{}
+}
+
+// Changes is what happened in the store since the last Take.
+type Changes struct {
+	Keys map[Key]struct{}
+	// Objects are those that were written, with their generation; DeletedGeneration
+	// for those that are gone.
+	Objects map[ObjectID]int64
+}
+
+// DeletedGeneration stands for the generation of an object that is gone.
+const DeletedGeneration int64 = -1
+
+// NewStore returns an empty store.
+func NewStore() *Store {
+	return &Store{
+		services:     map[string]*Service{},
+		slices:       map[string]map[string][]Endpoint{},
+		workloads:    map[NamespacedName]*Workload{},
+		tables:       map[ObjectID]*RouteTable{},
+		policies:     map[ObjectID]*Policy{},
+		byHost:       map[string][]*RouteTable{},
+		policyOf:     map[string][]*Policy{},
+		labelSubsets: map[string][]map[string]string{},
+		serving:      map[NamespacedName][]ServingPort{},
+		hostsOf:      map[NamespacedName]map[string]struct{}{},
+		changed:      map[Key]struct{}{},
+		touched:      map[ObjectID]int64{},
+		wake:         make(chan struct{}, 1),
+	}
+}
+
+// Wake returns a channel that receives after every change; several changes may be
+// told by one receipt.
+func (s *Store) Wake() <-chan struct{} { return s.wake }
+
+// Take returns what changed since the last call and forgets it.
+func (s *Store) Take() Changes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := Changes{Keys: s.changed, Objects: s.touched}
+	s.changed, s.touched = map[Key]struct{}{}, map[ObjectID]int64{}
+	return taken
+}
+
+func (s *Store) mark(kind Kind, name string) { s.changed[Key{kind, name}] = struct{}{} }
+
+// release wakes the reader, if anything changed, and unlocks.
+func (s *Store) release() {
+	pending := len(s.changed) > 0 || len(s.touched) > 0
+	s.mu.Unlock()
+	if !pending {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetService adds or replaces the service of a host.
+func (s *Store) SetService(service *Service) {
+	s.mu.Lock()
+	defer s.release()
+	if reflect.DeepEqual(s.services[service.Host], service) {
+		return
+	}
+	s.services[service.Host] = service
+	s.serviceChanged(service.Host)
+}
+
+// DeleteService removes the service of a host.
+func (s *Store) DeleteService(host string) {
+	s.mu.Lock()
+	defer s.release()
+	if _, found := s.services[host]; found {
+		delete(s.services, host)
+		s.serviceChanged(host)
+	}
+}
+
+func (s *Store) serviceChanged(host string) {
+	s.mark(KindService, host)
+	s.mark(KindServices, "")
+	for _, endpoints := range s.slices[host] {
+		for i := range endpoints {
+			s.refreshServing(endpoints[i].Workload)
+		}
+	}
+}
+
+// SetEndpoints adds or replaces the endpoints that one slice holds for a host; none
+// removes the slice. The labels and the locality of an endpoint that names a workload
+// are taken from that workload, as far as it is known.
+func (s *Store) SetEndpoints(host, slice string, endpoints []Endpoint) {
+	s.mu.Lock()
+	defer s.release()
+	before := s.slices[host][slice]
+	if reflect.DeepEqual(before, endpoints) || len(before) == 0 && len(endpoints) == 0 {
+		return
+	}
+	if len(endpoints) == 0 {
+		delete(s.slices[host], slice)
+		if len(s.slices[host]) == 0 {
+			delete(s.slices, host)
+		}
+	} else {
+		if s.slices[host] == nil {
+			s.slices[host] = map[string][]Endpoint{}
+		}
+		s.slices[host][slice] = endpoints
+	}
+	s.mark(KindEndpoints, host)
+
+	concerned := map[NamespacedName]struct{}{}
+	for _, e := range slices.Concat(before, endpoints) {
+		if e.Workload != (NamespacedName{}) {
+			concerned[e.Workload] = struct{}{}
+		}
+	}
+	for workload := range concerned {
+		s.indexHost(workload, host)
+		s.refreshServing(workload)
+	}
+}
+
+// indexHost notes whether any endpoint of the host names the workload.
+func (s *Store) indexHost(workload NamespacedName, host string) {
+	for _, endpoints := range s.slices[host] {
+		for i := range endpoints {
+			if endpoints[i].Workload == workload {
+				if s.hostsOf[workload] == nil {
+					s.hostsOf[workload] = map[string]struct{}{}
+				}
+				s.hostsOf[workload][host] = struct{}{}
+				return
+			}
+		}
+	}
+	delete(s.hostsOf[workload], host)
+	if len(s.hostsOf[workload]) == 0 {
+		delete(s.hostsOf, workload)
+	}
+}
+
+// refreshServing recomputes which service ports a workload serves.
+func (s *Store) refreshServing(workload NamespacedName) {
+	if workload == (NamespacedName{}) {
+		return
+	}
+	var ports []ServingPort
+	for _, host := range slices.Sorted(maps.Keys(s.hostsOf[workload])) {
+		service := s.services[host]
+		if service == nil {
+			continue
+		}
+		for _, endpoints := range s.slices[host] {
+			for _, e := range endpoints {
+				if e.Workload != workload {
+					continue
+				}
+				for _, port := range service.Ports {
+					if port.Name == e.PortName {
+						ports = append(ports, ServingPort{Host: host, Port: port, TargetPort: e.Port})
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(ports, compareServing)
+	ports = slices.Compact(ports)
+	if slices.Equal(ports, s.serving[workload]) {
+		return
+	}
+	if len(ports) == 0 {
+		delete(s.serving, workload)
+	} else {
+		s.serving[workload] = ports
+	}
+	s.mark(KindServing, workload.String())
+}
+
+// SetWorkload adds or replaces a workload.
+func (s *Store) SetWorkload(workload *Workload) {
+	s.mu.Lock()
+	defer s.release()
+	key := workload.Key()
+	before := s.workloads[key]
+	if reflect.DeepEqual(before, workload) {
+		return
+	}
+	s.workloads[key] = workload
+	s.workloadChanged(key, before, workload)
+}
+
+// DeleteWorkload removes a workload.
+func (s *Store) DeleteWorkload(key NamespacedName) {
+	s.mu.Lock()
+	defer s.release()
+	if before, found := s.workloads[key]; found {
+		delete(s.workloads, key)
+		s.workloadChanged(key, before, nil)
+	}
+}
+
+func (s *Store) workloadChanged(key NamespacedName, before, after *Workload) {
+	s.mark(KindWorkload, key.String())
+	sameEndpoints := before != nil && after != nil &&
+		before.Locality == after.Locality && maps.Equal(before.Labels, after.Labels)
+	if sameEndpoints {
+		return
+	}
+	for host := range s.hostsOf[key] {
+		s.mark(KindEndpoints, host)
+	}
+}

@@ -1,0 +1,118 @@
+package mesh
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+var _ View = (*Store)(nil)
+
+// Service implements View.
+func (s *Store) Service(host string) *Service {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.services[host]
+}
+
+// Services implements View.
+func (s *Store) Services() []*Service {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := slices.Collect(maps.Values(s.services))
+	slices.SortFunc(all, func(a, b *Service) int { return cmp.Compare(a.Host, b.Host) })
+	return all
+}
+
+// Endpoints implements View.
+func (s *Store) Endpoints(host string) []Endpoint {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []Endpoint
+	for _, endpoints := range s.slices[host] {
+		for _, e := range endpoints {
+			if workload := s.workloads[e.Workload]; workload != nil {
+				e.Labels = workload.Labels
+				if workload.Locality != (Locality{}) {
+					e.Locality = workload.Locality
+				}
+			}
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b Endpoint) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.PortName, b.PortName))
+	})
+	// Two slices may name one endpoint for a moment, while it moves between them.
+	return slices.CompactFunc(all, func(a, b Endpoint) bool {
+		return a.Address == b.Address && a.Port == b.Port && a.PortName == b.PortName
+	})
+}
+
+// Routes implements View.
+func (s *Store) Routes(host string) []*RouteTable {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.byHost[host])
+}
+
+// Policies implements View.
+func (s *Store) Policies(host string) []*Policy {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.policyOf[host]
+}
+
+// LabelSubsets implements View.
+func (s *Store) LabelSubsets(host string) []map[string]string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.labelSubsets[host]
+}
+
+// Workload implements View.
+func (s *Store) Workload(key NamespacedName) *Workload {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.workloads[key]
+}
+
+// Workloads returns all workloads by namespace and name.
+func (s *Store) Workloads() []*Workload {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := slices.Collect(maps.Values(s.workloads))
+	slices.SortFunc(all, func(a, b *Workload) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// Serving implements View.
+func (s *Store) Serving(key NamespacedName) []ServingPort {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.serving[key]
+}
+
+// SourceHosts implements View.
+func (s *Store) SourceHosts() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.sourceHosts
+}
+
+// RoutedHosts returns every host that a route table names, sorted.
+func (s *Store) RoutedHosts() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.byHost))
+}
+
+func compareServing(a, b ServingPort) int {
+	return cmp.Or(
+		cmp.Compare(a.Host, b.Host),
+		cmp.Compare(a.Port.Number, b.Port.Number),
+		cmp.Compare(a.TargetPort, b.TargetPort),
+	)
+}

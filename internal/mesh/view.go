@@ -1,0 +1,133 @@
+package mesh
+
+// Kind says what sort of value a Key names.
+type Kind uint8
+
+// The kinds of values that translation reads. Host-keyed kinds use the fully
+// qualified host as name, workload-keyed ones "namespace/name".
+const (
+	// KindService is one service.
+	KindService Kind = iota
+	// KindServices is the set of service hosts and the shape of each (not their
+	// endpoints); its name is empty.
+	KindServices
+	// KindEndpoints is the endpoints of one service, with their labels and localities.
+	KindEndpoints
+	// KindRoutes is the route tables that name one host.
+	KindRoutes
+	// KindPolicies is the policies for one host.
+	KindPolicies
+	// KindLabelSubsets is the label sets that destinations select of one host.
+	KindLabelSubsets
+	// KindWorkload is one workload.
+	KindWorkload
+	// KindServing is the service ports that one workload serves.
+	KindServing
+	// KindSourceHosts is the set of hosts whose routes look at the calling workload;
+	// its name is empty.
+	KindSourceHosts
+)
+
+// Key names a value that translation reads, so that what was built from it can be
+// found again when it changes.
+type Key struct {
+	Kind Kind
+	Name string
+}
+
+// View is what translation may read of the mesh. Everything that it returns is
+// immutable and sorted, so that the same mesh gives the same bytes.
+type View interface {
+	// Service returns the service of a host, nil if there is none.
+	Service(host string) *Service
+	// Services returns all services by host.
+	Services() []*Service
+	// Endpoints returns the endpoints of a service by address and port.
+	Endpoints(host string) []Endpoint
+	// Routes returns the route tables that name the host, the one that wins first.
+	Routes(host string) []*RouteTable
+	// Policies returns the policies for the host, the one that wins first.
+	Policies(host string) []*Policy
+	// LabelSubsets returns the distinct label sets that destinations select of the host.
+	LabelSubsets(host string) []map[string]string
+	// Workload returns a workload, nil if there is none.
+	Workload(key NamespacedName) *Workload
+	// Serving returns the service ports that a workload serves.
+	Serving(key NamespacedName) []ServingPort
+	// SourceHosts returns the hosts whose routes look at the calling workload.
+	SourceHosts() []string
+}
+
+// ServingPort is a service port together with the workload's port behind it.
+type ServingPort struct {
+	Host       string
+	Port       ServicePort
+	TargetPort uint16
+}
+
+// Recorder wraps a View and notes which keys were read through it.
+type Recorder struct {
+	View
+	Read map[Key]struct{}
+}
+
+// NewRecorder returns a Recorder over view that has noted nothing yet.
+func NewRecorder(view View) *Recorder {
+	return &Recorder{View: view, Read: map[Key]struct{}{}}
+}
+
+func (r *Recorder) note(kind Kind, name string) { r.Read[Key{kind, name}] = struct{}{} }
+
+// Service implements View.
+func (r *Recorder) Service(host string) *Service {
+	r.note(KindService, host)
+	return r.View.Service(host)
+}
+
+// Services implements View.
+func (r *Recorder) Services() []*Service {
+	r.note(KindServices, "")
+	return r.View.Services()
+}
+
+// Endpoints implements View.
+func (r *Recorder) Endpoints(host string) []Endpoint {
+	r.note(KindEndpoints, host)
+	return r.View.Endpoints(host)
+}
+
+// Routes implements View.
+func (r *Recorder) Routes(host string) []*RouteTable {
+	r.note(KindRoutes, host)
+	return r.View.Routes(host)
+}
+
+// Policies implements View.
+func (r *Recorder) Policies(host string) []*Policy {
+	r.note(KindPolicies, host)
+	return r.View.Policies(host)
+}
+
+// LabelSubsets implements View.
+func (r *Recorder) LabelSubsets(host string) []map[string]string {
+	r.note(KindLabelSubsets, host)
+	return r.View.LabelSubsets(host)
+}
+
+// Workload implements View.
+func (r *Recorder) Workload(key NamespacedName) *Workload {
+	r.note(KindWorkload, key.String())
+	return r.View.Workload(key)
+}
+
+// Serving implements View.
+func (r *Recorder) Serving(key NamespacedName) []ServingPort {
+	r.note(KindServing, key.String())
+	return r.View.Serving(key)
+}
+
+// SourceHosts implements View.
+func (r *Recorder) SourceHosts() []string {
+	r.note(KindSourceHosts, "")
+	return r.View.SourceHosts()
+}
