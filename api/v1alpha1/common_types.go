@@ -46,7 +46,7 @@ type Percent struct {
 }
 
 // StringMatch compares a text in one of three ways, always case-sensitively.
-// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix), has(self.regex)].filter(x, x).size() <= 1",message="set only one of exact, prefix and regex"
+// +kubebuilder:validation:XValidation:rule="has(self.exact) ? !has(self.prefix) && !has(self.regex) : !has(self.prefix) || !has(self.regex)",message="set only one of exact, prefix and regex"
 type StringMatch struct {
 	// The whole text; may be empty.
 	// +optional

@@ -25,7 +25,7 @@ type TrafficPolicy struct {
 	// its built-in values there; it is not taken from the policy around it.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule="self.all(p, self.exists_one(q, q.port.number == p.port.number))",message="portLevelSettings must name each port once: merge the two entries"
 	PortLevelSettings []PortTrafficPolicy `json:"portLevelSettings,omitempty"`
 
