@@ -1,0 +1,117 @@
+package v1alpha1_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	meshv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+)
+
+var _ = Describe("Status", Ordered, func() {
+	var service *meshv1alpha1.VirtualService
+	var rule *meshv1alpha1.DestinationRule
+
+	BeforeAll(func(ctx SpecContext) {
+		ready := meshv1alpha1.Status{
+			ObservedGeneration: 1,
+			Conditions: []metav1.Condition{{
+				Type: meshv1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: 1,
+				LastTransitionTime: metav1.Now(), Reason: meshv1alpha1.ReasonProgrammed,
+			}},
+			Proxies: &meshv1alpha1.ProxyCounts{Concerned: 3, Acknowledged: 2, Lost: 1},
+			Rejections: []meshv1alpha1.Rejection{{
+				Node: "default/front-1", Resource: "route reviews", Message: "refused",
+			}},
+		}
+		service = &meshv1alpha1.VirtualService{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "status"},
+			Spec: meshv1alpha1.VirtualServiceSpec{
+				Hosts: []string{"reviews", "ratings"},
+				TCP: []meshv1alpha1.TCPRoute{{Route: []meshv1alpha1.RouteDestination{
+					{Destination: meshv1alpha1.Destination{Host: "reviews"}},
+				}}},
+			},
+			Status: ready,
+		}
+		rule = &meshv1alpha1.DestinationRule{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "status"},
+			Spec:       meshv1alpha1.DestinationRuleSpec{Host: "reviews"},
+			Status:     ready,
+		}
+		for _, object := range []client.Object{service, rule} {
+			Expect(k8sClient.Create(ctx, object)).To(Succeed())
+			DeferCleanup(k8sClient.Delete, object)
+		}
+		Expect(service.Status).To(BeZero(), "creating an object does not set its status")
+		for _, object := range []interface {
+			client.Object
+			GetStatus() *meshv1alpha1.Status
+		}{service, rule} {
+			*object.GetStatus() = ready
+			Expect(k8sClient.Status().Update(ctx, object)).To(Succeed())
+		}
+	})
+
+	It("is written through its subresource only, and leaves the generation", func(ctx SpecContext) {
+		var read meshv1alpha1.VirtualService
+		Expect(k8sClient.Get(ctx, client.ObjectKeyFromObject(service), &read)).To(Succeed())
+		Expect(read.Generation).To(Equal(int64(1)))
+		Expect(read.Status.Proxies).To(HaveValue(Equal(meshv1alpha1.ProxyCounts{Concerned: 3, Acknowledged: 2, Lost: 1})))
+		Expect(read.Status.Rejections).To(HaveLen(1))
+		Expect(meta.IsStatusConditionTrue(read.Status.Conditions, meshv1alpha1.ConditionReady)).To(BeTrue())
+	})
+
+	It("answers `kubectl get fairlead` for all kinds: is it live?", func() {
+		table := kubectl("get", meshv1alpha1.Category)
+		Expect(table).To(ContainElements(
+			[]string{"NAME", "HOSTS", "LIVE", "REASON", "ACKNOWLEDGED", "CONCERNED", "AGE"},
+			HaveExactElements("virtualservice.mesh.fairlead.dev/status", `["reviews","ratings"]`, "True", "Programmed", "2", "3", Not(BeEmpty())),
+			[]string{"NAME", "HOST", "LIVE", "REASON", "ACKNOWLEDGED", "CONCERNED", "AGE"},
+			HaveExactElements("destinationrule.mesh.fairlead.dev/status", "reviews", "True", "Programmed", "2", "3", Not(BeEmpty())),
+		))
+	})
+
+	It("lets `kubectl wait` return", func() {
+		Expect(kubectl("wait", "--for=condition=Ready", "--timeout=10s", "virtualservice/status")).
+			To(Equal([][]string{{"virtualservice.mesh.fairlead.dev/status", "condition", "met"}}))
+	})
+
+	It("explains its fields with `kubectl explain`", func() {
+		words := kubectl("explain", "virtualservice.spec.http.route.destination.labels")
+		Expect(words).To(ContainElement(ContainElement("DESCRIPTION:")))
+	})
+})
+
+// kubectl runs the real kubectl against the suite's API server and gives the words of each
+// line that it prints.
+func kubectl(args ...string) [][]string {
+	GinkgoHelper()
+	user, err := testEnv.AddUser(envtest.User{Name: "tester", Groups: []string{"system:masters"}}, nil)
+	Expect(err).NotTo(HaveOccurred())
+	kubeconfig, err := user.KubeConfig()
+	Expect(err).NotTo(HaveOccurred())
+	folder := GinkgoT().TempDir()
+	file := filepath.Join(folder, "kubeconfig")
+	Expect(os.WriteFile(file, kubeconfig, 0o600)).To(Succeed())
+
+	command := exec.Command(filepath.Join(kubernetesPrograms(), "kubectl"),
+		append([]string{"--kubeconfig", file, "--cache-dir", folder, "--namespace", "default"}, args...)...)
+	output, err := command.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "kubectl %v: %s", args, output)
+	var lines [][]string
+	for line := range strings.Lines(string(output)) {
+		if words := strings.Fields(line); len(words) > 0 {
+			lines = append(lines, words)
+		}
+	}
+	return lines
+}
