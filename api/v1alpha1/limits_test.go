@@ -62,7 +62,7 @@ var _ = Describe("A large object", func() {
 		rule := &meshv1alpha1.DestinationRule{ObjectMeta: meta, Spec: meshv1alpha1.DestinationRuleSpec{
 			Host: "reviews", TrafficPolicy: policy,
 		}}
-		for i := range 128 {
+		for i := range 32 {
 			rule.Spec.Subsets = append(rule.Spec.Subsets, meshv1alpha1.Subset{Name: fmt.Sprint("v", i), TrafficPolicy: policy})
 		}
 		Expect(create(ctx, rule)).To(Succeed())

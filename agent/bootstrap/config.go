@@ -1,0 +1,106 @@
+// Package bootstrap turns what the agent was told about its workload into the file
+// that Envoy starts from.
+//
+// It is for the few things that cannot come over xDS: who the proxy is, where its
+// control plane and its own application are, and limits of the process. It never
+// reads a flag, a file or the network: a Config goes in, JSON comes out, and the
+// same Config gives the same bytes, so that a changed file means a changed
+// configuration. The messages are plain structs (see types.go) because Envoy's
+// protobuf packages alone would weigh more than the whole agent.
+package bootstrap
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// XDSCluster is the name of the static cluster that leads to the control plane.
+const XDSCluster = "fairlead-xds"
+
+// Protocol is the variant of xDS that Envoy speaks on its one aggregated stream.
+type Protocol string
+
+const (
+	// Delta sends only what changed. It is the default.
+	Delta Protocol = "delta"
+	// StateOfTheWorld repeats every resource of a type with each change.
+	StateOfTheWorld Protocol = "sotw"
+)
+
+// Config is everything a bootstrap is made of.
+type Config struct {
+	// Namespace and Pod name the proxy: its node id is "<namespace>/<pod>". Required.
+	Namespace, Pod string
+	// Workload is what the Pod is a replica of: the node's cluster is
+	// "<workload>.<namespace>". Required.
+	Workload string
+	// ServiceAccount is the identity that the Pod runs as.
+	ServiceAccount string
+	// Labels are the Pod's labels.
+	Labels map[string]string
+	// Locality is where the Pod runs; the zero value says nothing about it.
+	Locality Locality
+	// AgentVersion tells the control plane who manages this Envoy.
+	AgentVersion string
+
+	// XDSSocket is the absolute path of the control plane's Unix socket. Required.
+	XDSSocket string
+	// Protocol defaults to Delta.
+	Protocol Protocol
+	// InitialFetchTimeout bounds how long Envoy stays not ready while it waits for its
+	// first listeners and clusters. 0 waits without end, so that a proxy that knows
+	// nothing is never ready.
+	InitialFetchTimeout time.Duration
+
+	// Apps are the application's ports.
+	Apps []App
+	// AdminSocket is the absolute path at which Envoy is to serve its administration
+	// interface. Required.
+	AdminSocket string
+	// MaxConnections limits the downstream connections of the whole process. 0 means
+	// DefaultMaxConnections.
+	MaxConnections uint64
+}
+
+// DefaultMaxConnections is far above what a sidecar sees and well below the file
+// descriptors that container runtimes allow (1,048,576), of which a proxied request
+// takes two. Without any limit Envoy warns at every start.
+const DefaultMaxConnections = 100_000
+
+// Locality is a node's place, from the widest part to the narrowest. A part may be
+// empty only if all narrower ones are.
+type Locality struct {
+	Region  string `json:"region,omitempty"`
+	Zone    string `json:"zone,omitempty"`
+	SubZone string `json:"sub_zone,omitempty"`
+}
+
+// App says where the application serves what the mesh knows as Port.
+type App struct {
+	// Port is the port of the Pod, as Services name it in targetPort.
+	Port uint16
+	// Address is where the application really listens.
+	Address netip.AddrPort
+}
+
+func (c Config) check() error {
+	var errs []error
+	for _, field := range []struct{ name, value string }{
+		{"Namespace", c.Namespace},
+		{"Pod", c.Pod},
+		{"Workload", c.Workload},
+		{"XDSSocket", c.XDSSocket},
+		{"AdminSocket", c.AdminSocket},
+	} {
+		if field.value == "" {
+			errs = append(errs, errors.New("bootstrap: "+field.name+" is empty"))
+		}
+	}
+	switch c.Protocol {
+	case "", Delta, StateOfTheWorld:
+	default:
+		errs = append(errs, errors.New("bootstrap: Protocol is "+string(c.Protocol)+", not delta or sotw"))
+	}
+	return errors.Join(errs...)
+}

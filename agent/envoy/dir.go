@@ -1,0 +1,178 @@
+package envoy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// MaxSocketPath is the longest path of a Unix socket in bytes: sun_path has 108 and
+// ends with a zero (unix(7)).
+const MaxSocketPath = 107
+
+const (
+	adminSocketName = "admin.sock"
+	baseIDName      = "base-id"
+	lockName        = "lock"
+	// hotRestartName is the prefix of the sockets over which epochs talk. Envoy adds
+	// a role and a number to it. It is short and used relative to the folder, so that
+	// the folder's own path may be long.
+	hotRestartName = "hr"
+	// sharedMemory is what Envoy's epochs share; a killed Envoy leaves it behind.
+	sharedMemory = "/dev/shm/envoy_shared_memory_"
+)
+
+// Dir is the folder that belongs to one agent: its bootstraps, Envoy's base id and
+// sockets. Nobody else may look into it, and only one agent at a time may use it.
+type Dir struct {
+	path string
+	lock *os.File
+}
+
+// OpenDir creates the folder with mode 0700, or takes one that exists if it is our
+// own and closed to others, locks it, and removes what an earlier agent left there.
+// Files of other names are not touched.
+func OpenDir(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if room := MaxSocketPath - len("/"+adminSocketName); len(path) > room {
+		return nil, fmt.Errorf("%s is %d bytes long, but the socket in it leaves room for %d: choose a shorter path", path, len(path), room)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("create the agent's folder: %w", err)
+	}
+	if err := checkPrivate(path); err != nil {
+		return nil, err
+	}
+	d := &Dir{path: path}
+	if err := d.acquire(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.removeRuntimeFiles(), d.remove("envoy-rev*.json")); err != nil {
+		return nil, errors.Join(err, d.lock.Close())
+	}
+	return d, nil
+}
+
+func checkPrivate(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory: name one, or a path that the agent may create", path)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to uid %d, but the agent runs as uid %d: name a folder inside it that the agent may create", path, owner, os.Geteuid())
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s has mode %#o, so others can reach Envoy's administration socket: chmod 700 it, or name a folder that the agent may create", path, mode)
+	}
+	return nil
+}
+
+// acquire takes a lock that the kernel gives back however the agent ends.
+func (d *Dir) acquire() error {
+	lock, err := os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the agent's folder: %w", err)
+	}
+	switch err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		holder := make([]byte, 20)
+		n, _ := lock.Read(holder)
+		_ = lock.Close()
+		return fmt.Errorf("%s is in use by another agent (pid %s): give each agent a folder of its own", d.path, strings.TrimSpace(string(holder[:n])))
+	case err != nil:
+		_ = lock.Close()
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if err := errors.Join(lock.Truncate(0), writeAt(lock, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+		_ = lock.Close()
+		return fmt.Errorf("write %s: %w", lock.Name(), err)
+	}
+	d.lock = lock
+	return nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// Close removes sockets and shared memory and gives the folder back. The last
+// bootstrap stays, for whoever wants to know what was running.
+func (d *Dir) Close() error {
+	return errors.Join(d.removeRuntimeFiles(), d.remove(lockName), d.lock.Close())
+}
+
+// Path is the absolute path of the folder.
+func (d *Dir) Path() string { return d.path }
+
+// AdminSocket is where the Envoy of the agent with the given folder serves its
+// administration interface. It is the same for all epochs: a new one takes the path
+// over from its predecessor.
+func AdminSocket(dir string) string { return filepath.Join(dir, adminSocketName) }
+
+// AdminSocket is the folder's own.
+func (d *Dir) AdminSocket() string { return AdminSocket(d.path) }
+
+// Bootstrap is the file that Envoy starts its given epoch from.
+func (d *Dir) Bootstrap(epoch int) string { return d.file(fmt.Sprintf("envoy-rev%d.json", epoch)) }
+
+// BaseID is the file in which epoch 0 tells later epochs how to find it.
+func (d *Dir) BaseID() string { return d.file(baseIDName) }
+
+func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
+
+// writeBootstrap never follows or overwrites what is there.
+func (d *Dir) writeBootstrap(epoch int, content []byte) (string, error) {
+	path := d.Bootstrap(epoch)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("replace the bootstrap: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("write the bootstrap: %w", err)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("write the bootstrap: %w", err)
+	}
+	return path, nil
+}
+
+func (d *Dir) removeRuntimeFiles() error {
+	var shared error
+	if id, err := os.ReadFile(d.BaseID()); err == nil {
+		// Envoy's own name for it is its base id followed by one more digit, 0.
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(id)), 10, 32); err == nil {
+			shared = ignoreMissing(os.Remove(sharedMemory + strconv.FormatUint(n*10, 10)))
+		}
+	}
+	return errors.Join(shared, d.remove(baseIDName), d.remove(adminSocketName), d.remove(hotRestartName+"_*"))
+}
+
+func (d *Dir) remove(pattern string) error {
+	// Escaped, since the folder's path may contain what Glob would expand.
+	matches, err := filepath.Glob(globEscaper.Replace(d.path) + "/" + pattern)
+	for _, match := range matches {
+		err = errors.Join(err, ignoreMissing(os.Remove(match)))
+	}
+	return err
+}
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,120 @@
+// Fairlead-agent is the sidecar's program: it starts Envoy with a bootstrap of its
+// own making, watches it, and answers whether it is live.
+//
+// It talks to nobody but Envoy. Everything it knows of its workload it is told by
+// flags or environment variables; everything about traffic Envoy gets over xDS from
+// the manager. Packages: bootstrap makes the file, envoy runs the process.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"fairlead.dev/fairlead/agent/bootstrap"
+)
+
+// version is set by the linker: -X main.version=v1.2.3.
+var version = "dev"
+
+const usage = `fairlead-agent manages the Envoy that runs beside a workload.
+
+Usage:
+  fairlead-agent proxy [flags]       start Envoy and stay with it
+  fairlead-agent bootstrap [flags]   print the Envoy bootstrap that proxy would use
+  fairlead-agent version             print the version
+
+"fairlead-agent COMMAND --help" lists the flags of a command.
+`
+
+// Exit statuses.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	status := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	}
+	command, args := args[0], args[1:]
+	switch command {
+	case "proxy", "bootstrap":
+		s := newSettings(command)
+		switch err := s.parse(args, lookupEnv); {
+		case errors.Is(err, pflag.ErrHelp):
+			fmt.Fprint(stdout, s.help())
+			return 0
+		case err != nil:
+			return complain(stderr, command, err, fmt.Sprintf("\"fairlead-agent %s --help\" lists the flags.", command))
+		}
+		if command == "bootstrap" {
+			return printBootstrap(s, stdout, stderr)
+		}
+		return proxy(ctx, s, stdout, stderr)
+	case "version", "--version":
+		fmt.Fprintln(stdout, versionLine())
+		return 0
+	case "help", "--help", "-h":
+		fmt.Fprint(stdout, usage)
+		return 0
+	default:
+		fmt.Fprintf(stderr, "fairlead-agent: unknown command %q\n\n%s", command, usage)
+		return exitUsage
+	}
+}
+
+func printBootstrap(s *settings, stdout, stderr io.Writer) int {
+	content, err := bootstrap.Build(s.bootstrap)
+	if err == nil {
+		_, err = stdout.Write(content)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "fairlead-agent bootstrap: %v\n", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// complain prints all problems of the command line at once, one a line.
+func complain(stderr io.Writer, command string, err error, hint string) int {
+	problems := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		problems = joined.Unwrap()
+	}
+	for _, problem := range problems {
+		fmt.Fprintf(stderr, "fairlead-agent %s: %v\n", command, problem)
+	}
+	if hint != "" {
+		fmt.Fprintln(stderr, hint)
+	}
+	return exitUsage
+}
+
+func versionLine() string {
+	line := "fairlead-agent " + version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				line += " (commit " + setting.Value + ")"
+			}
+		}
+	}
+	return line + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+}
