@@ -69,6 +69,13 @@ func (s *Service) AliasesIn(namespace string) []string {
 	return aliases
 }
 
+// Namespace is what the mesh knows of a namespace.
+type Namespace struct {
+	Name string
+	// Meshed namespaces asked for sidecars by label.
+	Meshed bool
+}
+
 // Locality is where something runs.
 type Locality struct {
 	Region  string

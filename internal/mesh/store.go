@@ -12,9 +12,10 @@ import (
 type Store struct {
 	mu sync.RWMutex
 
-	services  map[string]*Service
-	slices    map[string]map[string][]Endpoint // host → slice name → endpoints as observed
-	workloads map[NamespacedName]*Workload
+	namespaces map[string]*Namespace
+	services   map[string]*Service
+	slices     map[string]map[string][]Endpoint // host → slice name → endpoints as observed
+	workloads  map[NamespacedName]*Workload
 
 	tables   map[ObjectID]*RouteTable
 	policies map[ObjectID]*Policy
@@ -46,6 +47,7 @@ const DeletedGeneration int64 = -1
 // NewStore returns an empty store.
 func NewStore() *Store {
 	return &Store{
+		namespaces:   map[string]*Namespace{},
 		services:     map[string]*Service{},
 		slices:       map[string]map[string][]Endpoint{},
 		workloads:    map[NamespacedName]*Workload{},
@@ -87,6 +89,27 @@ func (s *Store) release() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// SetNamespace adds or replaces a namespace.
+func (s *Store) SetNamespace(namespace *Namespace) {
+	s.mu.Lock()
+	defer s.release()
+	if before := s.namespaces[namespace.Name]; before != nil && *before == *namespace {
+		return
+	}
+	s.namespaces[namespace.Name] = namespace
+	s.mark(KindNamespace, namespace.Name)
+}
+
+// DeleteNamespace removes a namespace. What lived in it goes by events of its own.
+func (s *Store) DeleteNamespace(name string) {
+	s.mu.Lock()
+	defer s.release()
+	if _, found := s.namespaces[name]; found {
+		delete(s.namespaces, name)
+		s.mark(KindNamespace, name)
 	}
 }
 

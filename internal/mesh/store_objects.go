@@ -12,6 +12,7 @@ func (s *Store) SetRouteTable(table *RouteTable) {
 	s.mu.Lock()
 	defer s.release()
 	id := table.Origin.ObjectID
+	defer s.watchRoutedHosts(s.hostsOfTable(id), table.Hosts)()
 	s.dropTable(id)
 	s.tables[id] = table
 	for _, host := range table.Hosts {
@@ -27,9 +28,34 @@ func (s *Store) SetRouteTable(table *RouteTable) {
 func (s *Store) DeleteRouteTable(id ObjectID) {
 	s.mu.Lock()
 	defer s.release()
+	defer s.watchRoutedHosts(s.hostsOfTable(id))()
 	s.dropTable(id)
 	s.touched[id] = DeletedGeneration
 	s.refreshDerived()
+}
+
+func (s *Store) hostsOfTable(id ObjectID) []string {
+	if table := s.tables[id]; table != nil {
+		return table.Hosts
+	}
+	return nil
+}
+
+// watchRoutedHosts notes which of the hosts are routed now; what it returns marks the set
+// if that has become another one.
+func (s *Store) watchRoutedHosts(hosts ...[]string) func() {
+	before := map[string]bool{}
+	for _, host := range slices.Concat(hosts...) {
+		before[host] = len(s.byHost[host]) > 0
+	}
+	return func() {
+		for host, was := range before {
+			if was != (len(s.byHost[host]) > 0) {
+				s.mark(KindRoutedHosts, "")
+				return
+			}
+		}
+	}
 }
 
 func (s *Store) dropTable(id ObjectID) {

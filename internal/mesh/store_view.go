@@ -102,11 +102,18 @@ func (s *Store) SourceHosts() []string {
 	return s.sourceHosts
 }
 
-// RoutedHosts returns every host that a route table names, sorted.
+// RoutedHosts implements View.
 func (s *Store) RoutedHosts() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Sorted(maps.Keys(s.byHost))
+}
+
+// Namespace implements View.
+func (s *Store) Namespace(name string) *Namespace {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.namespaces[name]
 }
 
 func compareServing(a, b ServingPort) int {

@@ -26,6 +26,10 @@ const (
 	// KindSourceHosts is the set of hosts whose routes look at the calling workload;
 	// its name is empty.
 	KindSourceHosts
+	// KindRoutedHosts is the set of hosts that some route table names; its name is empty.
+	KindRoutedHosts
+	// KindNamespace is one namespace.
+	KindNamespace
 )
 
 // Key names a value that translation reads, so that what was built from it can be
@@ -56,6 +60,10 @@ type View interface {
 	Serving(key NamespacedName) []ServingPort
 	// SourceHosts returns the hosts whose routes look at the calling workload.
 	SourceHosts() []string
+	// RoutedHosts returns the hosts that some route table names.
+	RoutedHosts() []string
+	// Namespace returns a namespace, nil if there is none.
+	Namespace(name string) *Namespace
 }
 
 // ServingPort is a service port together with the workload's port behind it.
@@ -130,4 +138,16 @@ func (r *Recorder) Serving(key NamespacedName) []ServingPort {
 func (r *Recorder) SourceHosts() []string {
 	r.note(KindSourceHosts, "")
 	return r.View.SourceHosts()
+}
+
+// RoutedHosts implements View.
+func (r *Recorder) RoutedHosts() []string {
+	r.note(KindRoutedHosts, "")
+	return r.View.RoutedHosts()
+}
+
+// Namespace implements View.
+func (r *Recorder) Namespace(name string) *Namespace {
+	r.note(KindNamespace, name)
+	return r.View.Namespace(name)
 }
