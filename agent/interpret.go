@@ -21,11 +21,52 @@ import (
 // dnsName is what Kubernetes allows as an object's name (RFC 1123 subdomain).
 var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// interpret turns the flags' text into what the rest of the agent uses.
-func (s *settings) interpret() (errs []error) {
-	problem := func(flag, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("--"+flag+" "+format, args...))
+// problems are what is wrong with the flags, gathered so that all are told at once.
+type problems []error
+
+func (p *problems) add(flag, format string, args ...any) {
+	*p = append(*p, fmt.Errorf("--"+flag+" "+format, args...))
+}
+
+func (p *problems) addAll(flag string, errs []error) {
+	for _, err := range errs {
+		p.add(flag, "%w", err)
 	}
+}
+
+// interpret turns the flags' text into what the rest of the agent uses.
+func (s *settings) interpret() []error {
+	var found problems
+	s.interpretPaths(&found)
+	s.bootstrap = bootstrap.Config{
+		AgentVersion: version,
+		XDSSocket:    s.xdsSocket, Protocol: bootstrap.Protocol(s.xdsProtocol), InitialFetchTimeout: s.initialFetchTimeout,
+		AdminSocket: envoy.AdminSocket(s.dir), MaxConnections: s.maxConnections,
+	}
+	s.interpretWorkload(&found)
+	s.checkLimits(&found)
+	s.interpretLogs(&found)
+	return found
+}
+
+func (s *settings) interpretPaths(found *problems) {
+	var err error
+	if s.dir, err = envoy.DirPath(s.dir); err != nil {
+		found.add("dir", "%w", err)
+	}
+	if s.xdsSocket == "" {
+		found.add("xds-socket", "is missing: give the path of the manager's Unix socket, or set %s", s.envOf["xds-socket"])
+	} else if s.xdsSocket, err = socketPath(s.xdsSocket, "give the path on which the manager listens"); err != nil {
+		found.add("xds-socket", "%w", err)
+	}
+	if s.statusAddress == "" {
+		s.statusAddress = envoy.StatusSocket(s.dir)
+	} else if s.statusAddress, err = parseStatusAddress(s.statusAddress); err != nil {
+		found.add("status-address", "%w", err)
+	}
+}
+
+func (s *settings) interpretWorkload(found *problems) {
 	if s.workload == "" {
 		s.workload = s.podName
 	}
@@ -40,50 +81,37 @@ func (s *settings) interpret() (errs []error) {
 	} {
 		switch {
 		case name.value == "" && name.required:
-			problem(name.flag, "is missing: give it, or set %s", s.envOf[name.flag])
+			found.add(name.flag, "is missing: give it, or set %s", s.envOf[name.flag])
+		case name.flag == "workload" && name.value == s.podName:
+			// Told already.
 		case name.value != "" && (len(name.value) > 253 || !dnsName.MatchString(name.value)):
-			problem(name.flag, "is %q: use lower-case letters, digits, '-' and '.', as Kubernetes does for names", name.value)
+			found.add(name.flag, "is %q: use lower-case letters, digits, '-' and '.', as Kubernetes does for names", name.value)
 		}
 	}
+	b := &s.bootstrap
+	b.Namespace, b.Pod, b.Workload, b.ServiceAccount = s.podNamespace, s.podName, s.workload, s.serviceAccount
+	var errs []error
+	b.Labels, errs = parseLabels(s.labels)
+	found.addAll("labels", errs)
+	b.Apps, errs = parseApps(s.apps)
+	found.addAll("app", errs)
+	var err error
+	if b.Locality, err = parseLocality(s.locality); err != nil {
+		found.add("locality", "%w", err)
+	}
+}
 
-	labels, err := parseLabels(s.labels)
-	if err != nil {
-		problem("labels", "%w", err)
-	}
-	locality, err := parseLocality(s.locality)
-	if err != nil {
-		problem("locality", "%w", err)
-	}
-	apps, err := parseApps(s.apps)
-	if err != nil {
-		problem("app", "%w", err)
-	}
-
-	s.dir, err = filepath.Abs(s.dir)
-	if err != nil {
-		problem("dir", "%w", err)
-	}
-	if s.xdsSocket == "" {
-		problem("xds-socket", "is missing: give the path of the manager's Unix socket, or set %s", s.envOf["xds-socket"])
-	} else if s.xdsSocket, err = socketPath(s.xdsSocket); err != nil {
-		problem("xds-socket", "%w", err)
-	}
-	if s.statusAddress == "" {
-		s.statusAddress = filepath.Join(s.dir, "status.sock")
-	} else if s.statusAddress, err = parseStatusAddress(s.statusAddress); err != nil {
-		problem("status-address", "%w", err)
-	}
-
+func (s *settings) checkLimits(found *problems) {
 	switch bootstrap.Protocol(s.xdsProtocol) {
 	case bootstrap.Delta, bootstrap.StateOfTheWorld:
 	default:
-		problem("xds-protocol", "is %q: use delta or sotw", s.xdsProtocol)
+		found.add("xds-protocol", "is %q: use delta or sotw", s.xdsProtocol)
 	}
 	if s.concurrency < 0 || s.concurrency > 1024 {
-		problem("concurrency", "is %d: use 1 to 1024, or 0 for one thread a CPU", s.concurrency)
+		found.add("concurrency", "is %d: use 1 to 1024, or 0 for one thread a CPU", s.concurrency)
 	}
 	if s.maxConnections == 0 {
-		problem("max-connections", "is 0: use a number from 1 up; Envoy would take no connection at all")
+		found.add("max-connections", "is 0: use a number from 1 up; Envoy would take no connection at all")
 	}
 	for _, d := range []struct {
 		flag    string
@@ -96,45 +124,43 @@ func (s *settings) interpret() (errs []error) {
 		{"stop-timeout", s.stopTimeout, time.Millisecond, "5s"},
 	} {
 		if d.value < d.least {
-			problem(d.flag, "is %s: use a longer time, such as %s", d.value, d.example)
+			found.add(d.flag, "is %s: use a longer time, such as %s", d.value, d.example)
 		}
 	}
-
-	if s.logFormat != "text" && s.logFormat != "json" {
-		problem("log-format", "is %q: use text or json", s.logFormat)
-	}
-	if err := s.shownLevel.UnmarshalText([]byte(s.logLevel)); err != nil {
-		problem("log-level", "is %q: use debug, info, warn or error", s.logLevel)
-	}
-	if s.shownEnvoyMin, err = envoy.LogLevel(s.envoyLogLevel); err != nil {
-		problem("envoy-log-level", "%w", err)
-	}
-
-	s.bootstrap = bootstrap.Config{
-		Namespace: s.podNamespace, Pod: s.podName, Workload: s.workload, ServiceAccount: s.serviceAccount,
-		Labels: labels, Locality: locality, AgentVersion: version,
-		XDSSocket: s.xdsSocket, Protocol: bootstrap.Protocol(s.xdsProtocol), InitialFetchTimeout: s.initialFetchTimeout,
-		Apps: apps, AdminSocket: s.adminSocket(), MaxConnections: s.maxConnections,
-	}
-	return errs
 }
 
-func parseLabels(text string) (map[string]string, error) {
+func (s *settings) interpretLogs(found *problems) {
+	if s.logFormat != "text" && s.logFormat != "json" {
+		found.add("log-format", "is %q: use text or json", s.logFormat)
+	}
+	if err := s.shownLevel.UnmarshalText([]byte(s.logLevel)); err != nil {
+		found.add("log-level", "is %q: use debug, info, warn or error", s.logLevel)
+	}
+	var err error
+	if s.shownEnvoyMin, err = envoy.LogLevel(s.envoyLogLevel); err != nil {
+		found.add("envoy-log-level", "is %w", err)
+	}
+}
+
+func parseLabels(text string) (map[string]string, []error) {
 	if text == "" {
 		return nil, nil
 	}
+	var errs []error
 	labels := map[string]string{}
 	for pair := range strings.SplitSeq(text, ",") {
 		key, value, ok := strings.Cut(pair, "=")
-		if !ok || key == "" {
-			return nil, fmt.Errorf("has %q: write each label as key=value and separate them by commas", pair)
+		_, twice := labels[key]
+		switch {
+		case !ok, key == "":
+			errs = append(errs, fmt.Errorf("has %q: write each label as key=value and separate them by commas", pair))
+		case twice:
+			errs = append(errs, fmt.Errorf("names %q twice: a label has one value", key))
+		default:
+			labels[key] = value
 		}
-		if _, twice := labels[key]; twice {
-			return nil, fmt.Errorf("names %q twice: a label has one value", key)
-		}
-		labels[key] = value
 	}
-	return labels, nil
+	return labels, errs
 }
 
 func parseLocality(text string) (bootstrap.Locality, error) {
@@ -149,38 +175,48 @@ func parseLocality(text string) (bootstrap.Locality, error) {
 	return bootstrap.Locality{Region: parts[0], Zone: parts[1], SubZone: parts[2]}, nil
 }
 
-func parseApps(values []string) ([]bootstrap.App, error) {
-	const form = "write PORT=ADDR:PORT with a numeric address, such as 9080=127.0.0.1:40123"
+func parseApps(values []string) ([]bootstrap.App, []error) {
+	var errs []error
 	apps := map[uint16]bootstrap.App{}
 	for _, value := range values {
 		for text := range strings.SplitSeq(value, ",") {
-			left, right, ok := strings.Cut(text, "=")
-			if !ok {
-				return nil, fmt.Errorf("%q has no '=': %s", text, form)
+			app, err := parseApp(text)
+			if _, twice := apps[app.Port]; err == nil && twice {
+				err = fmt.Errorf("gives port %d twice: each port of the Pod leads to one address", app.Port)
 			}
-			port, err := strconv.ParseUint(left, 10, 16)
-			if err != nil || port == 0 {
-				return nil, fmt.Errorf("%q: %q is not a port from 1 to 65535: %s", text, left, form)
+			if err != nil {
+				errs = append(errs, err)
+				continue
 			}
-			address, err := netip.ParseAddrPort(right)
-			if err != nil || address.Port() == 0 || address.Addr().IsUnspecified() || address.Addr().Zone() != "" {
-				return nil, fmt.Errorf("%q: %q is not where an application can be reached: %s", text, right, form)
-			}
-			if _, twice := apps[uint16(port)]; twice {
-				return nil, fmt.Errorf("gives port %d twice: each port of the Pod leads to one address", port)
-			}
-			apps[uint16(port)] = bootstrap.App{Port: uint16(port), Address: address}
+			apps[app.Port] = app
 		}
 	}
 	var sorted []bootstrap.App
 	for _, port := range slices.Sorted(maps.Keys(apps)) {
 		sorted = append(sorted, apps[port])
 	}
-	return sorted, nil
+	return sorted, errs
+}
+
+func parseApp(text string) (bootstrap.App, error) {
+	const form = "write PORT=ADDR:PORT with a numeric address, such as 9080=127.0.0.1:40123"
+	left, right, ok := strings.Cut(text, "=")
+	if !ok {
+		return bootstrap.App{}, fmt.Errorf("%q has no '=': %s", text, form)
+	}
+	port, err := strconv.ParseUint(left, 10, 16)
+	if err != nil || port == 0 {
+		return bootstrap.App{}, fmt.Errorf("%q: %q is not a port from 1 to 65535: %s", text, left, form)
+	}
+	address, err := netip.ParseAddrPort(right)
+	if err != nil || address.Port() == 0 || address.Addr().IsUnspecified() || address.Addr().Zone() != "" {
+		return bootstrap.App{}, fmt.Errorf("%q: %q is not where an application can be reached: %s", text, right, form)
+	}
+	return bootstrap.App{Port: uint16(port), Address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
 
 // socketPath makes the path absolute, since Envoy runs in another folder.
-func socketPath(path string) (string, error) {
+func socketPath(path, fix string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -189,7 +225,7 @@ func socketPath(path string) (string, error) {
 		return "", fmt.Errorf("is %d bytes long (%s), but a Unix socket's path has at most %d: choose a shorter one", len(path), path, envoy.MaxSocketPath)
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Type() != os.ModeSocket {
-		return "", fmt.Errorf("names %s, which is not a socket: give the path on which the manager listens", path)
+		return "", fmt.Errorf("names %s, which is not a socket: %s", path, fix)
 	}
 	return path, nil
 }
@@ -197,7 +233,7 @@ func socketPath(path string) (string, error) {
 // parseStatusAddress leaves HOST:PORT as it is; whatever has a slash is a path.
 func parseStatusAddress(text string) (string, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok || strings.Contains(text, "/") {
-		return socketPath(path)
+		return socketPath(path, "choose a path at which nothing is")
 	}
 	if _, port, err := net.SplitHostPort(text); err == nil {
 		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {

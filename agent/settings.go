@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
-	"fairlead.dev/fairlead/agent/envoy"
 )
 
 // settings are the flags as they were given, and what they mean once parse has
@@ -132,24 +131,37 @@ Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wro
 // parse reads flags and environment, and checks everything that can be checked
 // without starting anything. It returns every problem that it finds.
 func (s *settings) parse(args []string, lookupEnv func(string) (string, bool)) error {
-	if err := s.all.Parse(args); err != nil {
+	var errs []error
+	// An unknown flag ends the reading at once: what follows it may be its value.
+	err := s.all.ParseAll(args, func(f *pflag.Flag, value string) error {
+		if err := s.all.Set(f.Name, value); err != nil {
+			errs = append(errs, err)
+			restoreDefault(f)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if rest := s.all.Args(); len(rest) > 0 {
 		return fmt.Errorf("unexpected argument %q: everything is given by flags", rest[0])
 	}
-	var errs []error
 	s.all.VisitAll(func(f *pflag.Flag) {
 		name := s.envOf[f.Name]
 		if value, ok := lookupEnv(name); ok && value != "" && !f.Changed {
 			if err := f.Value.Set(value); err != nil {
-				errs = append(errs, fmt.Errorf("environment variable %s (--%s): %w", name, f.Name, err))
+				errs = append(errs, fmt.Errorf("environment variable %s (--%s) is %q: %w", name, f.Name, value, err))
+				restoreDefault(f)
 			}
 		}
 	})
 	errs = append(errs, s.interpret()...)
 	return errors.Join(errs...)
 }
+
+// restoreDefault undoes what a refused text did to a number, so that it is not
+// complained of a second time.
+func restoreDefault(f *pflag.Flag) { _ = f.Value.Set(f.DefValue) }
 
 // logger writes records of at least the given level in the chosen format.
 func (s *settings) logger(w io.Writer, level slog.Level) *slog.Logger {
@@ -159,7 +171,3 @@ func (s *settings) logger(w io.Writer, level slog.Level) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
-
-// adminSocket is where Envoy's administration interface will be: known before the
-// folder exists, since the bootstrap names it.
-func (s *settings) adminSocket() string { return envoy.AdminSocket(s.dir) }

@@ -15,9 +15,10 @@ import (
 const MaxSocketPath = 107
 
 const (
-	adminSocketName = "admin.sock"
-	baseIDName      = "base-id"
-	lockName        = "lock"
+	adminSocketName  = "admin.sock"
+	statusSocketName = "status.sock"
+	baseIDName       = "base-id"
+	lockName         = "lock"
 	// hotRestartName is the prefix of the sockets over which epochs talk. Envoy adds
 	// a role and a number to it. It is short and used relative to the folder, so that
 	// the folder's own path may be long.
@@ -33,16 +34,29 @@ type Dir struct {
 	lock *os.File
 }
 
+// DirPath makes a folder's path absolute and refuses one that is too long for the
+// sockets in it. It touches nothing.
+func DirPath(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("is empty: name a folder of this agent alone")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if room := MaxSocketPath - len("/"+statusSocketName); len(path) > room {
+		return "", fmt.Errorf("%s is %d bytes long, but the sockets in it leave room for %d: choose a shorter path", path, len(path), room)
+	}
+	return path, nil
+}
+
 // OpenDir creates the folder with mode 0700, or takes one that exists if it is our
 // own and closed to others, locks it, and removes what an earlier agent left there.
 // Files of other names are not touched.
 func OpenDir(path string) (*Dir, error) {
-	path, err := filepath.Abs(path)
+	path, err := DirPath(path)
 	if err != nil {
 		return nil, err
-	}
-	if room := MaxSocketPath - len("/"+adminSocketName); len(path) > room {
-		return nil, fmt.Errorf("%s is %d bytes long, but the socket in it leaves room for %d: choose a shorter path", path, len(path), room)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("create the agent's folder: %w", err)
@@ -107,9 +121,10 @@ func writeAt(f *os.File, text string) error {
 }
 
 // Close removes sockets and shared memory and gives the folder back. The last
-// bootstrap stays, for whoever wants to know what was running.
+// bootstrap stays, for whoever wants to know what was running. So does the lock file:
+// were it removed, one agent could lock the removed file and another its successor.
 func (d *Dir) Close() error {
-	return errors.Join(d.removeRuntimeFiles(), d.remove(lockName), d.lock.Close())
+	return errors.Join(d.removeRuntimeFiles(), d.lock.Truncate(0), d.lock.Close())
 }
 
 // Path is the absolute path of the folder.
@@ -119,6 +134,10 @@ func (d *Dir) Path() string { return d.path }
 // administration interface. It is the same for all epochs: a new one takes the path
 // over from its predecessor.
 func AdminSocket(dir string) string { return filepath.Join(dir, adminSocketName) }
+
+// StatusSocket is where the agent with the given folder answers for itself, unless it
+// is told another address.
+func StatusSocket(dir string) string { return filepath.Join(dir, statusSocketName) }
 
 // AdminSocket is the folder's own.
 func (d *Dir) AdminSocket() string { return AdminSocket(d.path) }

@@ -215,6 +215,7 @@ func (s *Supervisor) become(state State, reason string, pid int) {
 	if state != previous.State {
 		s.status.Since = now
 	}
+	epoch := s.status.Epoch
 	s.mu.Unlock()
 	if state == previous.State && reason == previous.Reason {
 		return
@@ -228,5 +229,5 @@ func (s *Supervisor) become(state State, reason string, pid int) {
 		level = slog.LevelDebug
 	}
 	s.options.Log.Log(context.Background(), level, "Envoy is "+string(state), "reason", reason,
-		"epoch", s.status.Epoch, "pid", pid, "was", string(previous.State), "for", now.Sub(previous.Since).Round(time.Millisecond).String())
+		"epoch", epoch, "pid", pid, "was", string(previous.State), "for", now.Sub(previous.Since).Round(time.Millisecond).String())
 }
