@@ -10,6 +10,18 @@ type RouteTable struct {
 	HTTP  []HTTPRoute
 }
 
+// looksAtCallers reports whether any route depends on the workload that calls.
+func (t *RouteTable) looksAtCallers() bool {
+	for _, route := range t.HTTP {
+		for _, match := range route.Matches {
+			if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // HTTPRoute applies to the requests that one of its matches accepts. Routes are
 // tried in order. Exactly one of Destinations, Redirect and DirectResponse is set.
 type HTTPRoute struct {
@@ -78,7 +90,7 @@ type Destination struct {
 	Path string
 	// Host is fully qualified and lower-case.
 	Host string
-	// Port is zero where the service has one port only.
+	// Port is zero for the service's only port, or else the port that was called.
 	Port uint16
 	// Subset names a subset of the host's policy; Labels select endpoints directly.
 	Subset string
@@ -129,10 +141,12 @@ type Redirect struct {
 	URI       string
 	Authority string
 	Scheme    string
-	// Port replaces the port; zero leaves it. PortFromProtocol drops it, so that the
-	// scheme's own port is used.
+	// Port replaces the port. Where it is zero, PortFromProtocol takes the scheme's own
+	// port and PortFromRequest the one that was called; with neither, the port stays as
+	// long as Authority is empty.
 	Port             uint16
 	PortFromProtocol bool
+	PortFromRequest  bool
 	// Code is 301, 302, 303, 307 or 308.
 	Code uint32
 }
@@ -155,8 +169,8 @@ type Retries struct {
 	RemoteLocalities bool
 	// Backoff is the base interval between attempts; zero means Envoy's own.
 	Backoff time.Duration
-	// IgnorePreviousHosts lets a retry choose a host that was tried already. Nil means
-	// that other hosts are preferred.
+	// IgnorePreviousHosts makes a retry prefer hosts that were not tried already. Nil
+	// means that it does.
 	IgnorePreviousHosts *bool
 }
 

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -14,6 +15,8 @@ type Store struct {
 
 	namespaces map[string]*Namespace
 	services   map[string]*Service
+	named      map[NamespacedName]*Service
+	ranges     []netip.Prefix
 	slices     map[string]map[string][]Endpoint // host → slice name → endpoints as observed
 	workloads  map[NamespacedName]*Workload
 
@@ -23,10 +26,12 @@ type Store struct {
 	policyOf map[string][]*Policy
 
 	// Derived, kept so that a change is told only to those that it concerns.
-	labelSubsets map[string][]map[string]string
-	serving      map[NamespacedName][]ServingPort
-	hostsOf      map[NamespacedName]map[string]struct{} // workload → hosts whose endpoints name it
-	sourceHosts  []string
+	labelled    labelIndex
+	serving     map[NamespacedName][]ServingPort
+	hostsOf     map[NamespacedName]map[string]struct{} // workload → hosts whose endpoints name it
+	sources     hostSet                                // hosts whose routes look at the caller
+	routed      hostSet
+	policyHosts hostSet
 
 	changed map[Key]struct{}
 	touched map[ObjectID]int64
@@ -47,20 +52,21 @@ const DeletedGeneration int64 = -1
 // NewStore returns an empty store.
 func NewStore() *Store {
 	return &Store{
-		namespaces:   map[string]*Namespace{},
-		services:     map[string]*Service{},
-		slices:       map[string]map[string][]Endpoint{},
-		workloads:    map[NamespacedName]*Workload{},
-		tables:       map[ObjectID]*RouteTable{},
-		policies:     map[ObjectID]*Policy{},
-		byHost:       map[string][]*RouteTable{},
-		policyOf:     map[string][]*Policy{},
-		labelSubsets: map[string][]map[string]string{},
-		serving:      map[NamespacedName][]ServingPort{},
-		hostsOf:      map[NamespacedName]map[string]struct{}{},
-		changed:      map[Key]struct{}{},
-		touched:      map[ObjectID]int64{},
-		wake:         make(chan struct{}, 1),
+		namespaces: map[string]*Namespace{},
+		services:   map[string]*Service{},
+		named:      map[NamespacedName]*Service{},
+		slices:     map[string]map[string][]Endpoint{},
+		workloads:  map[NamespacedName]*Workload{},
+		tables:     map[ObjectID]*RouteTable{},
+		policies:   map[ObjectID]*Policy{},
+		byHost:     map[string][]*RouteTable{},
+		policyOf:   map[string][]*Policy{},
+		labelled:   newLabelIndex(),
+		serving:    map[NamespacedName][]ServingPort{},
+		hostsOf:    map[NamespacedName]map[string]struct{}{},
+		changed:    map[Key]struct{}{},
+		touched:    map[ObjectID]int64{},
+		wake:       make(chan struct{}, 1),
 	}
 }
 
@@ -117,10 +123,12 @@ func (s *Store) DeleteNamespace(name string) {
 func (s *Store) SetService(service *Service) {
 	s.mu.Lock()
 	defer s.release()
-	if reflect.DeepEqual(s.services[service.Host], service) {
+	before := s.services[service.Host]
+	if reflect.DeepEqual(before, service) {
 		return
 	}
 	s.services[service.Host] = service
+	s.nameService(before, service)
 	s.serviceChanged(service.Host)
 }
 
@@ -128,9 +136,37 @@ func (s *Store) SetService(service *Service) {
 func (s *Store) DeleteService(host string) {
 	s.mu.Lock()
 	defer s.release()
-	if _, found := s.services[host]; found {
+	if before, found := s.services[host]; found {
 		delete(s.services, host)
+		s.nameService(before, nil)
 		s.serviceChanged(host)
+	}
+}
+
+// nameService keeps the index by namespace and name.
+func (s *Store) nameService(before, after *Service) {
+	if before != nil {
+		name := NamespacedName{before.Namespace, before.Name}
+		delete(s.named, name)
+		s.mark(KindServiceName, name.String())
+	}
+	if after != nil {
+		name := NamespacedName{after.Namespace, after.Name}
+		s.named[name] = after
+		s.mark(KindServiceName, name.String())
+	}
+}
+
+// SetServiceRanges sets the ranges that services get their addresses from.
+func (s *Store) SetServiceRanges(ranges []netip.Prefix) {
+	s.mu.Lock()
+	defer s.release()
+	sorted := slices.Clone(ranges)
+	slices.SortFunc(sorted, netip.Prefix.Compare)
+	sorted = slices.Compact(sorted)
+	if !slices.Equal(sorted, s.ranges) {
+		s.ranges = sorted
+		s.mark(KindServiceRanges, "")
 	}
 }
 

@@ -1,76 +1,99 @@
 package mesh
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // SetRouteTable adds or replaces what an object says about routing.
 func (s *Store) SetRouteTable(table *RouteTable) {
 	s.mu.Lock()
 	defer s.release()
-	id := table.Origin.ObjectID
-	defer s.watchRoutedHosts(s.hostsOfTable(id), table.Hosts)()
-	s.dropTable(id)
-	s.tables[id] = table
-	for _, host := range table.Hosts {
-		s.byHost[host] = append(s.byHost[host], table)
-		slices.SortFunc(s.byHost[host], func(a, b *RouteTable) int { return precedence(a.Origin, b.Origin) })
-		s.mark(KindRoutes, host)
-	}
-	s.touched[id] = table.Origin.Generation
-	s.refreshDerived()
+	s.replaceTable(table.Origin.ObjectID, table)
+	s.touched[table.Origin.ObjectID] = table.Origin.Generation
 }
 
 // DeleteRouteTable removes what an object says about routing.
 func (s *Store) DeleteRouteTable(id ObjectID) {
 	s.mu.Lock()
 	defer s.release()
-	defer s.watchRoutedHosts(s.hostsOfTable(id))()
-	s.dropTable(id)
+	s.replaceTable(id, nil)
 	s.touched[id] = DeletedGeneration
-	s.refreshDerived()
 }
 
-func (s *Store) hostsOfTable(id ObjectID) []string {
-	if table := s.tables[id]; table != nil {
-		return table.Hosts
-	}
-	return nil
-}
-
-// watchRoutedHosts notes which of the hosts are routed now; what it returns marks the set
-// if that has become another one.
-func (s *Store) watchRoutedHosts(hosts ...[]string) func() {
-	before := map[string]bool{}
-	for _, host := range slices.Concat(hosts...) {
-		before[host] = len(s.byHost[host]) > 0
-	}
-	return func() {
-		for host, was := range before {
-			if was != (len(s.byHost[host]) > 0) {
-				s.mark(KindRoutedHosts, "")
-				return
+// replaceTable puts a route table, or nothing, in the place of what the object said
+// before. What is derived from route tables depends on which of them wins a host, so
+// that every table that shares a host with it is looked at again; no other is.
+func (s *Store) replaceTable(id ObjectID, table *RouteTable) {
+	before := s.tables[id]
+	hosts := map[string]struct{}{}
+	for _, t := range []*RouteTable{before, table} {
+		if t != nil {
+			for _, host := range t.Hosts {
+				hosts[host] = struct{}{}
 			}
 		}
 	}
+	neighbours := map[ObjectID]struct{}{id: {}}
+	for host := range hosts {
+		for _, t := range s.byHost[host] {
+			neighbours[t.Origin.ObjectID] = struct{}{}
+		}
+	}
+
+	delete(s.tables, id)
+	if table != nil {
+		s.tables[id] = table
+	}
+	for host := range hosts {
+		s.replaceTableOf(host, before, table)
+	}
+	for neighbour := range neighbours {
+		for host := range s.labelled.set(neighbour, s.selectionsOf(neighbour)) {
+			s.mark(KindLabelSubsets, host)
+		}
+	}
 }
 
-func (s *Store) dropTable(id ObjectID) {
-	before, found := s.tables[id]
-	if !found {
-		return
+func (s *Store) replaceTableOf(host string, before, after *RouteTable) {
+	tables := slices.Clone(s.byHost[host])
+	if before != nil {
+		tables = slices.DeleteFunc(tables, func(t *RouteTable) bool { return t == before })
 	}
-	delete(s.tables, id)
-	for _, host := range before.Hosts {
-		s.byHost[host] = slices.DeleteFunc(slices.Clone(s.byHost[host]), func(t *RouteTable) bool { return t == before })
-		if len(s.byHost[host]) == 0 {
-			delete(s.byHost, host)
+	if after != nil && slices.Contains(after.Hosts, host) {
+		tables = append(tables, after)
+		slices.SortFunc(tables, func(a, b *RouteTable) int { return precedence(a.Origin, b.Origin) })
+	}
+	if len(tables) == 0 {
+		delete(s.byHost, host)
+	} else {
+		s.byHost[host] = tables
+	}
+	s.mark(KindRoutes, host)
+	if s.routed.set(host, len(tables) > 0) {
+		s.mark(KindRoutedHosts, "")
+	}
+	if s.sources.set(host, len(tables) > 0 && tables[0].looksAtCallers()) {
+		s.mark(KindSourceHosts, "")
+	}
+}
+
+// selectionsOf returns the label sets that an object's destinations select, if it wins
+// any of its hosts: otherwise nothing is routed by it.
+func (s *Store) selectionsOf(id ObjectID) []selection {
+	table := s.tables[id]
+	if table == nil || !slices.ContainsFunc(table.Hosts, func(host string) bool { return s.byHost[host][0] == table }) {
+		return nil
+	}
+	var selections []selection
+	for _, route := range table.HTTP {
+		for _, destination := range route.Destinations {
+			if len(destination.Labels) > 0 {
+				selections = append(selections, selection{destination.Host, destination.Labels})
+			}
 		}
-		s.mark(KindRoutes, host)
 	}
+	return selections
 }
 
 // SetPolicy adds or replaces what an object says about the traffic to a host.
@@ -80,9 +103,13 @@ func (s *Store) SetPolicy(policy *Policy) {
 	id := policy.Origin.ObjectID
 	s.dropPolicy(id)
 	s.policies[id] = policy
-	s.policyOf[policy.Host] = append(slices.Clone(s.policyOf[policy.Host]), policy)
-	slices.SortFunc(s.policyOf[policy.Host], func(a, b *Policy) int { return precedence(a.Origin, b.Origin) })
+	policies := append(slices.Clone(s.policyOf[policy.Host]), policy)
+	slices.SortFunc(policies, func(a, b *Policy) int { return precedence(a.Origin, b.Origin) })
+	s.policyOf[policy.Host] = policies
 	s.mark(KindPolicies, policy.Host)
+	if s.policyHosts.set(policy.Host, true) {
+		s.mark(KindPolicyHosts, "")
+	}
 	s.touched[id] = policy.Origin.Generation
 }
 
@@ -101,81 +128,37 @@ func (s *Store) dropPolicy(id ObjectID) {
 	}
 	delete(s.policies, id)
 	host := before.Host
-	s.policyOf[host] = slices.DeleteFunc(slices.Clone(s.policyOf[host]), func(p *Policy) bool { return p == before })
-	if len(s.policyOf[host]) == 0 {
+	policies := slices.DeleteFunc(slices.Clone(s.policyOf[host]), func(p *Policy) bool { return p == before })
+	if len(policies) == 0 {
 		delete(s.policyOf, host)
+	} else {
+		s.policyOf[host] = policies
 	}
 	s.mark(KindPolicies, host)
-}
-
-// refreshDerived recomputes what is derived from all route tables, and marks what
-// changed by it. Only writes of route tables call it; it costs one pass over them.
-func (s *Store) refreshDerived() {
-	subsets := map[string]map[string]map[string]string{}
-	sources := map[string]struct{}{}
-	for _, table := range s.tables {
-		for _, route := range table.HTTP {
-			for _, destination := range route.Destinations {
-				if len(destination.Labels) == 0 {
-					continue
-				}
-				if subsets[destination.Host] == nil {
-					subsets[destination.Host] = map[string]map[string]string{}
-				}
-				subsets[destination.Host][LabelText(destination.Labels)] = destination.Labels
-			}
-			for _, match := range route.Matches {
-				if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
-					for _, host := range table.Hosts {
-						sources[host] = struct{}{}
-					}
-				}
-			}
-		}
-	}
-	derived := map[string][]map[string]string{}
-	for host, byText := range subsets {
-		for _, text := range slices.Sorted(maps.Keys(byText)) {
-			derived[host] = append(derived[host], byText[text])
-		}
-	}
-	sameLabels := func(a, b []map[string]string) bool {
-		return slices.EqualFunc(a, b, func(x, y map[string]string) bool { return maps.Equal(x, y) })
-	}
-	for host := range mapUnion(derived, s.labelSubsets) {
-		if !sameLabels(derived[host], s.labelSubsets[host]) {
-			s.mark(KindLabelSubsets, host)
-		}
-	}
-	s.labelSubsets = derived
-	if hosts := slices.Sorted(maps.Keys(sources)); !slices.Equal(hosts, s.sourceHosts) {
-		s.sourceHosts = hosts
-		s.mark(KindSourceHosts, "")
+	if s.policyHosts.set(host, len(policies) > 0) {
+		s.mark(KindPolicyHosts, "")
 	}
 }
 
-func mapUnion[V any](a, b map[string]V) map[string]struct{} {
-	union := make(map[string]struct{}, len(a)+len(b))
-	for k := range a {
-		union[k] = struct{}{}
-	}
-	for k := range b {
-		union[k] = struct{}{}
-	}
-	return union
+// hostSet is a set of hosts that is read sorted far more often than it changes. What
+// sorted returned is never changed afterwards.
+type hostSet struct {
+	hosts []string
 }
 
-// LabelText writes labels as "k=v,k=v", sorted by key.
-func LabelText(labels map[string]string) string {
-	var text strings.Builder
-	for i, key := range slices.Sorted(maps.Keys(labels)) {
-		if i > 0 {
-			text.WriteByte(',')
-		}
-		fmt.Fprintf(&text, "%s=%s", key, labels[key])
+// set puts the host in or out, and reports whether that changed the set.
+func (h *hostSet) set(host string, in bool) bool {
+	at, found := slices.BinarySearch(h.hosts, host)
+	switch {
+	case in && !found:
+		h.hosts = slices.Insert(slices.Clone(h.hosts), at, host)
+	case !in && found:
+		h.hosts = slices.Delete(slices.Clone(h.hosts), at, at+1)
 	}
-	return text.String()
+	return in != found
 }
+
+func (h *hostSet) sorted() []string { return h.hosts }
 
 func precedence(a, b Origin) int {
 	switch {
@@ -185,4 +168,8 @@ func precedence(a, b Origin) int {
 		return 1
 	}
 	return 0
+}
+
+func sortedObjects(set map[ObjectID]struct{}) []ObjectID {
+	return slices.SortedFunc(maps.Keys(set), ObjectID.Compare)
 }

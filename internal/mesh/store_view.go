@@ -3,6 +3,7 @@ package mesh
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 )
 
@@ -64,10 +65,10 @@ func (s *Store) Policies(host string) []*Policy {
 }
 
 // LabelSubsets implements View.
-func (s *Store) LabelSubsets(host string) []map[string]string {
+func (s *Store) LabelSubsets(host string) []LabelSubset {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.labelSubsets[host]
+	return s.labelled.subsets[host]
 }
 
 // Workload implements View.
@@ -99,14 +100,14 @@ func (s *Store) Serving(key NamespacedName) []ServingPort {
 func (s *Store) SourceHosts() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.sourceHosts
+	return s.sources.sorted()
 }
 
 // RoutedHosts implements View.
 func (s *Store) RoutedHosts() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Sorted(maps.Keys(s.byHost))
+	return s.routed.sorted()
 }
 
 // Namespace implements View.
@@ -114,6 +115,27 @@ func (s *Store) Namespace(name string) *Namespace {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.namespaces[name]
+}
+
+// ServiceNamed implements View.
+func (s *Store) ServiceNamed(name NamespacedName) *Service {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.named[name]
+}
+
+// PolicyHosts implements View.
+func (s *Store) PolicyHosts() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.policyHosts.sorted()
+}
+
+// ServiceRanges implements View.
+func (s *Store) ServiceRanges() []netip.Prefix {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ranges
 }
 
 func compareServing(a, b ServingPort) int {

@@ -1,5 +1,7 @@
 package mesh
 
+import "net/netip"
+
 // Kind says what sort of value a Key names.
 type Kind uint8
 
@@ -17,7 +19,8 @@ const (
 	KindRoutes
 	// KindPolicies is the policies for one host.
 	KindPolicies
-	// KindLabelSubsets is the label sets that destinations select of one host.
+	// KindLabelSubsets is the label sets that destinations select of one host, and by
+	// which objects.
 	KindLabelSubsets
 	// KindWorkload is one workload.
 	KindWorkload
@@ -30,6 +33,12 @@ const (
 	KindRoutedHosts
 	// KindNamespace is one namespace.
 	KindNamespace
+	// KindServiceName is the service that has one namespace and name.
+	KindServiceName
+	// KindPolicyHosts is the set of hosts that some policy is for; its name is empty.
+	KindPolicyHosts
+	// KindServiceRanges is the address ranges of services; its name is empty.
+	KindServiceRanges
 )
 
 // Key names a value that translation reads, so that what was built from it can be
@@ -53,7 +62,7 @@ type View interface {
 	// Policies returns the policies for the host, the one that wins first.
 	Policies(host string) []*Policy
 	// LabelSubsets returns the distinct label sets that destinations select of the host.
-	LabelSubsets(host string) []map[string]string
+	LabelSubsets(host string) []LabelSubset
 	// Workload returns a workload, nil if there is none.
 	Workload(key NamespacedName) *Workload
 	// Serving returns the service ports that a workload serves.
@@ -64,6 +73,20 @@ type View interface {
 	RoutedHosts() []string
 	// Namespace returns a namespace, nil if there is none.
 	Namespace(name string) *Namespace
+	// ServiceNamed returns the service with a namespace and name, nil if there is none.
+	ServiceNamed(name NamespacedName) *Service
+	// PolicyHosts returns the hosts that some policy is for.
+	PolicyHosts() []string
+	// ServiceRanges returns the ranges that services get their addresses from; none if
+	// they are not known.
+	ServiceRanges() []netip.Prefix
+}
+
+// LabelSubset is a set of labels that destinations select endpoints by.
+type LabelSubset struct {
+	Labels map[string]string
+	// Selectors are the objects whose destinations do so, sorted.
+	Selectors []ObjectID
 }
 
 // ServingPort is a service port together with the workload's port behind it.
@@ -117,7 +140,7 @@ func (r *Recorder) Policies(host string) []*Policy {
 }
 
 // LabelSubsets implements View.
-func (r *Recorder) LabelSubsets(host string) []map[string]string {
+func (r *Recorder) LabelSubsets(host string) []LabelSubset {
 	r.note(KindLabelSubsets, host)
 	return r.View.LabelSubsets(host)
 }
@@ -150,4 +173,22 @@ func (r *Recorder) RoutedHosts() []string {
 func (r *Recorder) Namespace(name string) *Namespace {
 	r.note(KindNamespace, name)
 	return r.View.Namespace(name)
+}
+
+// ServiceNamed implements View.
+func (r *Recorder) ServiceNamed(name NamespacedName) *Service {
+	r.note(KindServiceName, name.String())
+	return r.View.ServiceNamed(name)
+}
+
+// PolicyHosts implements View.
+func (r *Recorder) PolicyHosts() []string {
+	r.note(KindPolicyHosts, "")
+	return r.View.PolicyHosts()
+}
+
+// ServiceRanges implements View.
+func (r *Recorder) ServiceRanges() []netip.Prefix {
+	r.note(KindServiceRanges, "")
+	return r.View.ServiceRanges()
 }
