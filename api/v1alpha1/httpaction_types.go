@@ -1,5 +1,13 @@
 package v1alpha1
 
+// The values of HTTPRedirect.DerivePort.
+const (
+	// FromProtocolDefault redirects to the scheme's own port.
+	FromProtocolDefault = "FROM_PROTOCOL_DEFAULT"
+	// FromRequestPort redirects to the port that the request came to.
+	FromRequestPort = "FROM_REQUEST_PORT"
+)
+
 // HTTPRedirect answers with a redirect; what is unset stays as in the request.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.uri) && has(self.prefixRewrite))",message="set redirect.uri or redirect.prefixRewrite, not both"

@@ -7,45 +7,95 @@ import (
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
-// The reasons that findings give to conditions.
-const (
-	ReasonInvalid        = "Invalid"
-	ReasonNotImplemented = "NotImplemented"
-	ReasonHostConflict   = "HostConflict"
-	ReasonHostNotFound   = "HostNotFound"
-	ReasonSubsetNotFound = "SubsetNotFound"
-	ReasonPortNotFound   = "PortNotFound"
-)
-
 // Invalid says that a field's value cannot be used (FL0001).
 func Invalid(object mesh.ObjectID, path, text, fix string) Finding {
-	return Finding{Code: "FL0001", Reason: ReasonInvalid, Topic: Acceptance, Object: object, Path: path, Text: text, Fix: fix}
+	return codeInvalid.finding(object, path, text, fix)
 }
 
 // NotImplemented says that a field is known but has no effect yet (FL0002).
 func NotImplemented(object mesh.ObjectID, path string) Finding {
-	return Finding{
-		Code: "FL0002", Reason: ReasonNotImplemented, Topic: Acceptance, Object: object, Path: path,
-		Text: "this field is not implemented yet", Fix: "remove it; docs/compatibility.md lists what is implemented",
+	return codeNotImplemented.finding(object, path,
+		"this field is not implemented yet", "remove it; docs/compatibility.md lists what is implemented")
+}
+
+// NotImplementedValue says that a field is implemented, but not for the value that it
+// has (FL0002).
+func NotImplementedValue(object mesh.ObjectID, path, what, fix string) Finding {
+	return codeNotImplemented.finding(object, path, what+" not implemented yet", fix)
+}
+
+// InvalidRegex says that an expression is not RE2 (FL0003).
+func InvalidRegex(object mesh.ObjectID, path, expression string, cause error) Finding {
+	return codeRegex.finding(object, path,
+		fmt.Sprintf("%s is not a regular expression in RE2 syntax: %v", shown(expression), cause),
+		"correct it; RE2 has no look-around and no back references")
+}
+
+// InvalidSubstitution says that a substitution does not fit its expression (FL0003).
+func InvalidSubstitution(object mesh.ObjectID, path, substitution, cause string) Finding {
+	return codeRegex.finding(object, path,
+		fmt.Sprintf("%s cannot be substituted: %s", shown(substitution), cause),
+		`use \0 to \9 for the groups of the expression and \\ for a backslash`)
+}
+
+// WeightsZero says that no destination of a route gets anything (FL0004).
+func WeightsZero(object mesh.ObjectID, path string) Finding {
+	return codeWeights.finding(object, path,
+		"the weights of all destinations are zero", "give at least one destination a weight above 0")
+}
+
+// WeightsTooLarge says that the sum of a route's weights is beyond what proxies take (FL0004).
+func WeightsTooLarge(object mesh.ObjectID, path string, sum uint64) Finding {
+	return codeWeights.finding(object, path,
+		fmt.Sprintf("the weights sum up to %d, above 4294967295", sum), "give smaller weights in the same proportion")
+}
+
+// HeaderName says that a header cannot be used by this name here (FL0005).
+func HeaderName(object mesh.ObjectID, path, text, fix string) Finding {
+	return codeHeaderName.finding(object, path, text, fix)
+}
+
+// HeaderValue says that a header cannot be given this value (FL0006).
+func HeaderValue(object mesh.ObjectID, path, text, fix string) Finding {
+	return codeHeaderValue.finding(object, path, text, fix)
+}
+
+// FieldsConflict says that fields do not go together (FL0007).
+func FieldsConflict(object mesh.ObjectID, path, text, fix string) Finding {
+	return codeFieldsConflict.finding(object, path, text, fix)
+}
+
+// Repeated says that an entry is the same as another one (FL0008).
+func Repeated(object mesh.ObjectID, path, what, other string) Finding {
+	return codeRepeated.finding(object, path, what+" repeats "+other, "remove one of the two")
+}
+
+// RetryOn says that a word is not a retry condition (FL0009).
+func RetryOn(object mesh.ObjectID, path, word string, known []string) Finding {
+	text := fmt.Sprintf("%s is not a retry condition", shown(word))
+	if word == "" {
+		text = "there is an empty word between commas"
 	}
+	return codeRetryOn.finding(object, path, text,
+		"use status codes from 100 to 599 and "+strings.Join(known, ", "))
 }
 
 // HostConflict says that an older object already routes a host (FL0101).
 func HostConflict(object mesh.ObjectID, path, host string, winner mesh.ObjectID) Finding {
-	return Finding{
-		Code: "FL0101", Reason: ReasonHostConflict, Topic: Acceptance, Object: object, Path: path,
-		Text: fmt.Sprintf("host %s belongs to the older %s", host, winner),
-		Fix:  "merge the two objects, or remove the host from one of them",
-	}
+	return codeHostConflict.finding(object, path,
+		fmt.Sprintf("host %s belongs to the older %s", host, winner),
+		"merge the two objects, or remove the host from one of them")
 }
 
 // HostNotFound says that no service has the host (FL0102).
 func HostNotFound(object mesh.ObjectID, path, host string) Finding {
-	return Finding{
-		Code: "FL0102", Reason: ReasonHostNotFound, Topic: References, Object: object, Path: path,
-		Text: fmt.Sprintf("no Service has the host %s", host),
-		Fix:  "create the Service or correct the name; until then what leads there is answered 503",
+	fix := "create the Service or correct the name"
+	if strings.Count(host, ".") == 1 || strings.HasSuffix(host, ".svc") {
+		// The short forms that resolv.conf completes and route rules do not.
+		fix += "; a name with a dot is taken as it stands: write <service>.<namespace>.svc.<cluster domain> in full"
 	}
+	return codeHostNotFound.finding(object, path,
+		fmt.Sprintf("no Service has the host %s", host), fix+"; until then what leads there is answered 503")
 }
 
 // SubsetNotFound says that the destination's policy has no such subset (FL0103).
@@ -54,10 +104,8 @@ func SubsetNotFound(object mesh.ObjectID, path, host, subset string, known []str
 	if len(known) > 0 {
 		fix = "use one of " + strings.Join(known, ", ") + ", or add the subset to the DestinationRule"
 	}
-	return Finding{
-		Code: "FL0103", Reason: ReasonSubsetNotFound, Topic: References, Object: object, Path: path,
-		Text: fmt.Sprintf("host %s has no subset %q", host, subset), Fix: fix + "; until then it is answered 503",
-	}
+	return codeSubsetNotFound.finding(object, path,
+		fmt.Sprintf("host %s has no subset %q", host, subset), fix+"; until then it is answered 503")
 }
 
 // PortNotFound says that the destination's service has no such port (FL0104).
@@ -68,8 +116,15 @@ func PortNotFound(object mesh.ObjectID, path, host string, port uint16, known []
 		text = fmt.Sprintf("host %s has several ports and none is chosen", host)
 		fix = "set destination.port.number to one of " + strings.Join(known, ", ")
 	}
-	return Finding{
-		Code: "FL0104", Reason: ReasonPortNotFound, Topic: References, Object: object, Path: path,
-		Text: text, Fix: fix + "; until then it is answered 503",
+	return codePortNotFound.finding(object, path, text, fix+"; until then it is answered 503")
+}
+
+// shown quotes a value for a message, cut where it is long: a condition's message must
+// not carry a whole page.
+func shown(value string) string {
+	const most = 80
+	if runes := []rune(value); len(runes) > most {
+		value = string(runes[:most]) + "…"
 	}
+	return fmt.Sprintf("%q", value)
 }

@@ -1,0 +1,36 @@
+package validate
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// DestinationRule returns what is wrong with the object, looked at alone; nothing means
+// that package convert can use it.
+func DestinationRule(object *v1alpha1.DestinationRule, options Options) []message.Finding {
+	c := &checker{
+		object:  mesh.ObjectID{Kind: kindDestinationRule, Namespace: object.Namespace, Name: object.Name},
+		options: options,
+	}
+	c.unimplementedFields(kindDestinationRule, object.Spec)
+	spec := field.NewPath("spec")
+	c.exactHost(spec.Child("host"), object.Spec.Host)
+	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)
+	first := map[string]*field.Path{}
+	for i, subset := range object.Spec.Subsets {
+		path := spec.Child("subsets").Index(i)
+		c.subsetName(path.Child("name"), subset.Name)
+		c.labels(path.Child("labels"), subset.Labels)
+		if other, found := first[subset.Name]; found {
+			c.add(message.Repeated(c.object, path.Child("name").String(), fmt.Sprintf("%q", subset.Name), "the name of "+other.String()))
+			continue
+		}
+		first[subset.Name] = path
+	}
+	return message.Sort(c.findings)
+}

@@ -1,0 +1,121 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+var (
+	dnsName     = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$`)
+	subsetNames = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$`)
+	// authorities are hosts with or without a port, in the characters that RFC 3986
+	// allows there; a user name before an "@" has no place in HTTP.
+	authorities = regexp.MustCompile(`^[-A-Za-z0-9._~!$&'()*+,;=:\[\]]+$`)
+)
+
+// exactHost checks a host that traffic is routed by, and reports whether it is a plain name.
+func (c *checker) exactHost(path *field.Path, host string) bool {
+	switch _, err := netip.ParseAddr(host); {
+	case strings.Contains(host, "*"):
+		c.notImplemented(path, "wildcards in hosts are", "name each host exactly")
+	case err == nil:
+		c.notImplemented(path, "IP addresses as hosts are", "name the service")
+	default:
+		return c.host(path, host)
+	}
+	return false
+}
+
+// host checks a service's name and reports whether it is one. That an IP address names no
+// service is found when it is looked for.
+func (c *checker) host(path *field.Path, host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	if len(host) > validation.DNS1123SubdomainMaxLength || !dnsName.MatchString(host) {
+		c.invalid(path, fmt.Sprintf("%q is not a host name", host), "write a name such as reviews or reviews.prod.svc.cluster.local, without scheme, port or path")
+		return false
+	}
+	return true
+}
+
+func (c *checker) subsetName(path *field.Path, name string) {
+	if len(name) > validation.DNS1123LabelMaxLength || !subsetNames.MatchString(name) {
+		c.invalid(path, fmt.Sprintf("%q is not a subset's name", name), "use letters, digits and hyphens, at most 63")
+	}
+}
+
+// labels checks labels as the API server does for Pods: no Pod could have any others.
+func (c *checker) labels(path *field.Path, labels map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		at := path.Key(key)
+		if problems := validation.IsQualifiedName(key); len(problems) > 0 {
+			c.invalid(at, fmt.Sprintf("%q cannot be a label's name", key), problems[0])
+		}
+		if problems := validation.IsValidLabelValue(labels[key]); len(problems) > 0 {
+			c.invalid(at, fmt.Sprintf("%q cannot be a label's value", labels[key]), problems[0])
+		}
+	}
+}
+
+func (c *checker) port(path *field.Path, number int32) {
+	if problems := validation.IsValidPortNum(int(number)); len(problems) > 0 {
+		c.invalid(path, fmt.Sprintf("%d is not a port", number), "set a port from 1 to 65535")
+	}
+}
+
+func (c *checker) duration(path *field.Path, duration v1alpha1.Duration) {
+	if d, err := duration.Parse(); err != nil || d <= 0 {
+		c.invalid(path, fmt.Sprintf("%q is not a duration above zero", string(duration)), "write a number with a unit of h, m, s or ms, such as 5s or 1m30s")
+	}
+}
+
+// authority checks a new host for requests or redirects.
+func (c *checker) authority(path *field.Path, authority string) {
+	if authority != "" && !authorities.MatchString(authority) {
+		c.invalid(path, fmt.Sprintf("%q is not an authority", authority), "write a host, with or without a port, without scheme or path")
+	}
+}
+
+// newPath checks a path that is to take the place of another.
+func (c *checker) newPath(path *field.Path, value string) {
+	switch {
+	case value == "":
+	case !strings.HasPrefix(value, "/"):
+		c.invalid(path, fmt.Sprintf("%q is not an absolute path", value), "begin it with /")
+	case !printable(value):
+		c.invalid(path, "it contains spaces or control characters", "write such characters in percent encoding, as %20")
+	}
+}
+
+// regex checks an expression and returns it compiled, nil if it is not one.
+func (c *checker) regex(path *field.Path, expression string) *regexp.Regexp {
+	// Go's syntax is RE2's, apart from \C (RE2: one byte), which Go refuses.
+	compiled, err := regexp.Compile(expression)
+	if err != nil {
+		// The type's own text repeats the expression.
+		if syntax := errors.Unwrap(err); syntax != nil {
+			err = syntax
+		}
+		c.add(message.InvalidRegex(c.object, path.String(), expression, err))
+		return nil
+	}
+	return compiled
+}
+
+// printable reports whether the text has no white space and no control characters.
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}

@@ -1,0 +1,99 @@
+package validate
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// unimplemented lists, for each kind, the fields of its source schema on which Fairlead
+// does not act yet, in the spelling of docs/compatibility.md: "[]" stands for a list's
+// items. What lies below such a field is not implemented either. An object that sets one
+// is not accepted. Whoever implements a field removes its line.
+var unimplemented = map[string][]string{
+	kindVirtualService: {
+		"spec.http[].corsPolicy",
+		"spec.http[].delegate",
+		"spec.http[].fault",
+		"spec.http[].match[].statPrefix",
+		"spec.http[].mirror",
+		"spec.http[].mirrorPercent",
+		"spec.http[].mirrorPercentage",
+		"spec.http[].mirror_percent",
+		"spec.http[].mirrors",
+		"spec.http[].redirect.prefixRewrite",
+		"spec.tcp",
+		"spec.tls",
+	},
+	kindDestinationRule: {
+		"spec.subsets[].trafficPolicy",
+		"spec.trafficPolicy",
+		"spec.workloadSelector",
+	},
+}
+
+// partial lists the fields that are implemented for some values only, with a word on
+// which; the others give FL0002 too.
+var partial = map[string]map[string]string{
+	kindVirtualService: {
+		"spec.exportTo[]":                 "only `*`",
+		"spec.gateways[]":                 "only `mesh`",
+		"spec.hosts[]":                    "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
+		"spec.http[].match[].gateways[]":  "only `mesh`",
+		"spec.http[].redirect.derivePort": "only `FROM_PROTOCOL_DEFAULT`",
+	},
+	kindDestinationRule: {
+		"spec.exportTo[]": "only `*`",
+		"spec.host":       "exact names; no wildcards and no IP addresses",
+	},
+}
+
+// unimplementedFields finds the fields that are set and listed in unimplemented, one
+// finding for each.
+func (c *checker) unimplementedFields(kind string, spec any) {
+	c.walk(unimplemented[kind], reflect.ValueOf(spec), "spec", "spec")
+}
+
+// walk visits what is set below a value. The pattern is the value's place in the schema,
+// the path its place in the object.
+func (c *checker) walk(listed []string, value reflect.Value, pattern, path string) {
+	if slices.Contains(listed, pattern) {
+		c.add(message.NotImplemented(c.object, path))
+		return
+	}
+	if !slices.ContainsFunc(listed, func(field string) bool { return strings.HasPrefix(field, pattern) }) {
+		return
+	}
+	switch value.Kind() {
+	case reflect.Pointer:
+		c.walk(listed, value.Elem(), pattern, path)
+	case reflect.Slice:
+		for i := range value.Len() {
+			c.walk(listed, value.Index(i), pattern+"[]", fmt.Sprintf("%s[%d]", path, i))
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if field := value.Field(i); isSet(field) {
+				name := jsonName(value.Type().Field(i))
+				c.walk(listed, field, pattern+"."+name, path+"."+name)
+			}
+		}
+	}
+}
+
+// isSet reports whether a field says anything: lists and maps when they have entries.
+func isSet(value reflect.Value) bool {
+	switch value.Kind() {
+	case reflect.Slice, reflect.Map:
+		return value.Len() > 0
+	}
+	return !value.IsZero()
+}
+
+func jsonName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
+}

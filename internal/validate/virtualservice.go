@@ -1,0 +1,172 @@
+package validate
+
+import (
+	"fmt"
+	"math"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// VirtualService returns what is wrong with the object, looked at alone; nothing means
+// that package convert can use it.
+func VirtualService(object *v1alpha1.VirtualService, options Options) []message.Finding {
+	c := &checker{
+		object:  mesh.ObjectID{Kind: kindVirtualService, Namespace: object.Namespace, Name: object.Name},
+		options: options,
+	}
+	c.unimplementedFields(kindVirtualService, object.Spec)
+	spec := field.NewPath("spec")
+	c.hosts(spec.Child("hosts"), object.Spec.Hosts)
+	c.gateways(spec.Child("gateways"), object.Spec.Gateways)
+	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)
+	if len(object.Spec.HTTP)+len(object.Spec.TLS)+len(object.Spec.TCP) == 0 {
+		c.invalid(spec, "there is no route", "set at least one route in http")
+	}
+	for i, route := range object.Spec.HTTP {
+		c.httpRoute(spec.Child("http").Index(i), &route)
+	}
+	return message.Sort(c.findings)
+}
+
+// hosts checks the hosts that an object routes.
+func (c *checker) hosts(path *field.Path, hosts []string) {
+	if len(hosts) == 0 {
+		c.notImplemented(path, "an object without hosts is a delegate, and delegates are", "set hosts, or put the routes into the object that delegates")
+	}
+	seen := map[string]string{}
+	for i, host := range hosts {
+		at := path.Index(i)
+		if !c.exactHost(at, host) {
+			continue
+		}
+		full := c.qualified(host)
+		if first, found := seen[full]; found {
+			c.add(message.Repeated(c.object, at.String(), fmt.Sprintf("%q", host), fmt.Sprintf("%q", first)))
+			continue
+		}
+		seen[full] = host
+	}
+}
+
+// gateways accepts the word "mesh" alone, which is also what an empty list means.
+func (c *checker) gateways(path *field.Path, gateways []string) {
+	for i, gateway := range gateways {
+		if gateway != "mesh" {
+			c.notImplemented(path.Index(i), "gateways are", `remove it, or use the word "mesh" for all sidecars`)
+		}
+	}
+}
+
+// exportTo accepts "*" alone, which is also what an empty list means.
+func (c *checker) exportTo(path *field.Path, namespaces []string) {
+	for i, namespace := range namespaces {
+		if namespace != "*" {
+			c.notImplemented(path.Index(i), "visibility to some namespaces only is", `remove it, or use "*" for all namespaces`)
+		}
+	}
+}
+
+func (c *checker) httpRoute(path *field.Path, route *v1alpha1.HTTPRoute) {
+	c.oneAction(path, route)
+	for i := range route.Match {
+		c.match(path.Child("match").Index(i), &route.Match[i])
+	}
+	c.destinations(path.Child("route"), route.Route)
+	if route.Redirect != nil {
+		c.redirect(path.Child("redirect"), route.Redirect)
+	}
+	if route.DirectResponse != nil {
+		c.directResponse(path.Child("directResponse"), route.DirectResponse)
+	}
+	if route.Rewrite != nil {
+		c.rewrite(path.Child("rewrite"), route.Rewrite)
+	}
+	if route.Timeout != nil {
+		c.duration(path.Child("timeout"), *route.Timeout)
+	}
+	if route.Retries != nil {
+		c.retries(path.Child("retries"), route.Retries)
+	}
+	c.headers(path.Child("headers"), route.Headers)
+}
+
+// oneAction checks that the route says one thing to do, and nothing that needs another.
+func (c *checker) oneAction(path *field.Path, route *v1alpha1.HTTPRoute) {
+	actions := 0
+	for _, set := range []bool{len(route.Route) > 0, route.Redirect != nil, route.DirectResponse != nil, route.Delegate != nil} {
+		if set {
+			actions++
+		}
+	}
+	if actions != 1 {
+		c.conflict(path, fmt.Sprintf("%d actions are set", actions), "set exactly one of route, redirect and directResponse")
+		return
+	}
+	if len(route.Route) > 0 || route.Delegate != nil {
+		return
+	}
+	const fix = "remove it: a redirect or a direct response forwards nothing"
+	if route.Rewrite != nil {
+		c.conflict(path.Child("rewrite"), "it applies to requests that are forwarded", fix)
+	}
+	if route.Timeout != nil {
+		c.conflict(path.Child("timeout"), "it applies to requests that are forwarded", fix)
+	}
+	if route.Retries != nil {
+		c.conflict(path.Child("retries"), "they apply to requests that are forwarded", fix)
+	}
+	if route.Headers != nil && route.Headers.Request != nil {
+		c.conflict(path.Child("headers", "request"), "it applies to requests that are forwarded", fix)
+	}
+}
+
+// destinations checks where a route leads, and the shares of it.
+func (c *checker) destinations(path *field.Path, destinations []v1alpha1.HTTPRouteDestination) {
+	var sum uint64
+	for i := range destinations {
+		at := path.Index(i)
+		destination := &destinations[i]
+		c.destination(at.Child("destination"), &destination.Destination)
+		c.headers(at.Child("headers"), destination.Headers)
+		switch {
+		case destination.Weight == nil:
+			if len(destinations) == 1 {
+				sum++ // alone, it gets everything
+			}
+		case *destination.Weight < 0:
+			c.invalid(at.Child("weight"), fmt.Sprintf("%d is below zero", *destination.Weight), "set a weight of 0 or more")
+			return
+		default:
+			sum += uint64(*destination.Weight)
+		}
+	}
+	switch {
+	case len(destinations) == 0:
+	case sum == 0:
+		c.add(message.WeightsZero(c.object, path.String()))
+	case sum > math.MaxUint32:
+		// envoy.config.route.v3.WeightedCluster: the sum must not exceed uint32's maximum.
+		c.add(message.WeightsTooLarge(c.object, path.String(), sum))
+	}
+}
+
+func (c *checker) destination(path *field.Path, destination *v1alpha1.Destination) {
+	c.host(path.Child("host"), destination.Host)
+	if destination.Subset != "" {
+		c.subsetName(path.Child("subset"), destination.Subset)
+		if destination.Labels != nil {
+			c.conflict(path, "subset and labels are both set", "set one of them: a subset has its labels in a DestinationRule")
+		}
+	}
+	c.labels(path.Child("labels"), destination.Labels)
+	if destination.Labels != nil && len(destination.Labels) == 0 {
+		c.invalid(path.Child("labels"), "no label is given", "give at least one, or remove labels to send to all Pods")
+	}
+	if destination.Port != nil {
+		c.port(path.Child("port", "number"), destination.Port.Number)
+	}
+}
