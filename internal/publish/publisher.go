@@ -1,0 +1,147 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+	"fairlead.dev/fairlead/internal/translate"
+	"fairlead.dev/fairlead/internal/xds"
+)
+
+// Sink receives what translation finds wrong with an object. Each call replaces the ones
+// before it for the same object.
+type Sink interface {
+	Findings(mesh.ObjectID, []message.Finding)
+}
+
+// Options are what a Publisher needs. All fields are required.
+type Options struct {
+	Store *mesh.Store
+	Cache *xds.Cache
+	Table Sink
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Primed is closed when the store holds everything that the API server does: before
+	// that, a proxy would be told to drop what it runs.
+	Primed <-chan struct{}
+}
+
+// Publisher is the path from the store to the cache. It runs on every replica.
+type Publisher struct {
+	options   Options
+	published chan struct{}
+	// requested receives when a class was asked for that has no view yet.
+	requested chan struct{}
+
+	mu       sync.Mutex
+	units    map[translate.Unit]*unit
+	readers  readers[translate.Unit]
+	classes  map[string]*class
+	listers  readers[string]
+	nodes    map[string]*node
+	findings map[mesh.ObjectID]map[translate.Unit][]message.Finding
+	swept    time.Time
+}
+
+// New returns a publisher that has published nothing.
+func New(options Options) *Publisher {
+	p := &Publisher{
+		options:   options,
+		published: make(chan struct{}),
+		requested: make(chan struct{}, 1),
+		units:     map[translate.Unit]*unit{},
+		readers:   readers[translate.Unit]{},
+		classes:   map[string]*class{},
+		listers:   readers[string]{},
+		nodes:     map[string]*node{},
+		findings:  map[mesh.ObjectID]map[translate.Unit][]message.Finding{},
+	}
+	// Findings must not wait for a proxy that happens to use the object.
+	p.classes[referenceClass] = &class{fresh: true}
+	return p
+}
+
+// referenceClass is the key of a class without proxies, translated for its findings only.
+const referenceClass = "reference"
+
+// NeedLeaderElection says that followers publish too.
+func (p *Publisher) NeedLeaderElection() bool { return false }
+
+// Published is closed after the first publication.
+func (p *Publisher) Published() <-chan struct{} { return p.published }
+
+// Start publishes until the context ends.
+func (p *Publisher) Start(ctx context.Context) error {
+	select {
+	case <-p.options.Primed:
+	case <-ctx.Done():
+		return nil
+	}
+	p.publish()
+	close(p.published)
+	pace := pace{clock: p.options.Clock, last: p.options.Clock.Now()}
+	for {
+		select {
+		case <-p.options.Store.Wake():
+		case <-p.requested:
+		case <-ctx.Done():
+			return nil
+		}
+		if wait := pace.next(); wait > 0 {
+			timer := p.options.Clock.NewTimer(wait)
+			select {
+			case <-timer.C():
+			case <-ctx.Done():
+				timer.Stop()
+				return nil
+			}
+		}
+		p.publish()
+		pace.done()
+	}
+}
+
+// Class implements xds.Directory: the class of an existing Pod's proxy.
+func (p *Publisher) Class(id string) (string, error) {
+	namespace, name, ok := strings.Cut(id, "/")
+	if !ok || namespace == "" || name == "" {
+		return "", fmt.Errorf("node id %q is not of the form <namespace>/<pod>: set it in the bootstrap", id)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := mesh.NamespacedName{Namespace: namespace, Name: name}
+	view := mesh.NewRecorder(p.options.Store)
+	workload := view.Workload(key)
+	if workload == nil {
+		return "", fmt.Errorf("there is no Pod %s that runs: the node id must name one", key)
+	}
+	found := translate.ClassOf(view, workload)
+	p.nodes[id] = &node{workload: key, class: found.Key(), read: view.Read}
+	p.request(found)
+	return found.Key(), nil
+}
+
+// request makes sure that a class will have a view.
+func (p *Publisher) request(wanted translate.Class) {
+	key := wanted.Key()
+	known := p.classes[key]
+	if known == nil {
+		known = &class{class: wanted, fresh: true}
+		p.classes[key] = known
+	}
+	known.requested = p.options.Clock.Now()
+	if known.fresh {
+		select {
+		case p.requested <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package xds
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"fairlead.dev/fairlead/internal/delivery"
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+type objectID = mesh.ObjectID
+
+// Options are what a Cache needs.
+type Options struct {
+	Clock clock.WithDelayedExecution
+	Log   *slog.Logger
+	// ReconnectGrace is how long a proxy that disconnected still counts as concerned, and
+	// how long after the start no proxy is taken to mean that there is none.
+	ReconnectGrace time.Duration
+	// GateTimeout is how long a route waits for clusters that its proxy does not
+	// acknowledge; zero means DefaultGateTimeout.
+	GateTimeout time.Duration
+	// Report receives what proxies did with objects. It is called with locks held and must
+	// not call back.
+	Report func(delivery.Report)
+	// Metrics may be nil.
+	Metrics *Metrics
+}
+
+// DefaultGateTimeout is longer than a busy proxy takes to warm a cluster, and short
+// enough that a proxy which cannot is not left with old routes for good.
+const DefaultGateTimeout = 5 * time.Second
+
+// Cache holds the views of all classes and the sessions of all proxies.
+//
+// Locks are taken in this order: cache, session, class, tracker.
+type Cache struct {
+	options Options
+	tracker *tracker
+
+	mu          sync.Mutex
+	publication uint64
+	classes     map[string]*class
+	sessions    map[*session]struct{} // connected
+	lost        map[string]*session   // by node: disconnected, within the grace period
+}
+
+// NewCache returns a cache without classes.
+func NewCache(options Options) *Cache {
+	if options.GateTimeout == 0 {
+		options.GateTimeout = DefaultGateTimeout
+	}
+	if options.Metrics == nil {
+		options.Metrics = NewMetrics(nil)
+	}
+	c := &Cache{
+		options:  options,
+		tracker:  newTracker(options),
+		classes:  map[string]*class{},
+		sessions: map[*session]struct{}{},
+		lost:     map[string]*session{},
+	}
+	options.Clock.AfterFunc(options.ReconnectGrace, c.tracker.settle)
+	return c
+}
+
+// Update is a change to the view of one class. A class comes into being with its first
+// update, which holds all of its resources.
+type Update struct {
+	Class  string
+	Set    []*Resource
+	Remove []Key
+}
+
+// Publication is a change that becomes visible at once.
+type Publication struct {
+	Updates []Update
+	// Objects are those that were written since the last publication, with their
+	// generation; mesh.DeletedGeneration for those that are gone.
+	Objects map[mesh.ObjectID]int64
+}
+
+// Publish applies a publication and starts its delivery. It does not wait for proxies.
+func (c *Cache) Publish(p Publication) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.publication++
+	changed := map[*class][]Key{}
+	former := map[objectID]map[Key]struct{}{}
+	stirred := map[objectID]struct{}{}
+	for _, update := range p.Updates {
+		class := c.classOf(update.Class)
+		keys, left := class.apply(update, c.publication)
+		changed[class] = append(changed[class], keys...)
+		for object, keys := range left {
+			stirred[object] = struct{}{}
+			if former[object] == nil {
+				former[object] = map[Key]struct{}{}
+			}
+			for _, key := range keys {
+				former[object][key] = struct{}{}
+			}
+		}
+		for _, resource := range update.Set {
+			for _, owner := range resource.Owners {
+				stirred[owner] = struct{}{}
+			}
+		}
+	}
+
+	c.tracker.begin(p.Objects, former, c.publication)
+	for object := range p.Objects {
+		stirred[object] = struct{}{}
+	}
+	everybody := c.everybody()
+	for object := range stirred {
+		if w, tracked := c.tracker.want(object); tracked {
+			for _, s := range everybody {
+				s.judge(object, w)
+			}
+		}
+	}
+	c.tracker.end(p.Objects)
+
+	for class, keys := range changed {
+		for s := range class.sessions {
+			s.changed(keys)
+		}
+	}
+}
+
+func (c *Cache) classOf(key string) *class {
+	found, ok := c.classes[key]
+	if !ok {
+		found = newClass(key)
+		c.classes[key] = found
+	}
+	return found
+}
+
+// everybody returns the connected sessions and the lost ones.
+func (c *Cache) everybody() []*session {
+	all := make([]*session, 0, len(c.sessions)+len(c.lost))
+	for s := range c.sessions {
+		all = append(all, s)
+	}
+	for _, s := range c.lost {
+		all = append(all, s)
+	}
+	return all
+}
+
+// join connects a session to the class of its proxy.
+func (c *Cache) join(s *session, node, classKey string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before := c.lost[node]; before != nil {
+		delete(c.lost, node)
+		c.tracker.remove(before)
+	}
+	c.sessions[s] = struct{}{}
+	class := c.classOf(classKey)
+	class.sessions[s] = struct{}{}
+	s.enter(node, class)
+	c.options.Metrics.connected.Set(float64(len(c.sessions)))
+}
+
+// leave disconnects a session; its proxy stays concerned for the grace period.
+func (c *Cache) leave(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, joined := c.sessions[s]; !joined {
+		return
+	}
+	delete(c.sessions, s)
+	delete(s.class.sessions, s)
+	c.options.Metrics.connected.Set(float64(len(c.sessions)))
+	if other := c.lost[s.node]; other != nil {
+		delete(c.lost, s.node)
+		c.tracker.remove(other)
+	}
+	if c.connectedElsewhere(s.node) {
+		// A hot restart: the successor speaks for the proxy.
+		c.tracker.remove(s)
+		return
+	}
+	c.lost[s.node] = s
+	c.tracker.lose(s)
+	c.options.Clock.AfterFunc(c.options.ReconnectGrace, func() { c.giveUp(s) })
+}
+
+func (c *Cache) connectedElsewhere(node string) bool {
+	for s := range c.sessions {
+		if s.node == node {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cache) giveUp(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost[s.node] == s {
+		delete(c.lost, s.node)
+		c.tracker.remove(s)
+	}
+}
+
+// Gone says that the workload behind a node is gone or not ready: if it is not connected,
+// nothing waits for it any more.
+func (c *Cache) Gone(node string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.lost[node]; s != nil {
+		delete(c.lost, node)
+		c.tracker.remove(s)
+	}
+}
+
+// Move puts the connected proxies of a node into another class. What they run already
+// and the new class has too is not sent again.
+func (c *Cache) Move(node, classKey string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.sessions {
+		if s.node != node || s.class.key == classKey {
+			continue
+		}
+		delete(s.class.sessions, s)
+		class := c.classOf(classKey)
+		class.sessions[s] = struct{}{}
+		s.move(class)
+	}
+}
+
+// Classes returns the keys of the classes that have a connected or lost proxy, sorted.
+func (c *Cache) Classes() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := map[string]struct{}{}
+	for _, s := range c.everybody() {
+		keys[s.class.key] = struct{}{}
+	}
+	sorted := make([]string, 0, len(keys))
+	for key := range keys {
+		sorted = append(sorted, key)
+	}
+	slices.Sort(sorted)
+	return sorted
+}
+
+// Forget drops the view of a class that has no proxy. It reports whether it did.
+func (c *Cache) Forget(classKey string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.everybody() {
+		if s.class.key == classKey {
+			return false
+		}
+	}
+	delete(c.classes, classKey)
+	return true
+}
+
+// Sync tells how one connected proxy is, for people.
+type Sync struct {
+	Node, Class string
+	// Waiting counts resources that the proxy is still to acknowledge, Withheld those that
+	// it refused.
+	Waiting, Withheld int
+}
+
+// Proxies returns how every connected proxy is, by node.
+func (c *Cache) Proxies() []Sync {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Sync
+	for s := range c.sessions {
+		all = append(all, s.sync())
+	}
+	slices.SortFunc(all, func(a, b Sync) int { return cmp.Compare(a.Node, b.Node) })
+	return all
+}

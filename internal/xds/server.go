@@ -1,0 +1,130 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/config"
+	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+)
+
+// ServerOptions are what a Server needs.
+type ServerOptions struct {
+	// Socket is the path of the Unix socket to listen on, at most 107 bytes. Its folder is
+	// made for our own user only: any process that reaches the socket may pose as any
+	// existing Pod until node identities are verified by mTLS.
+	Socket string
+	// After is waited for before the first proxy is served; nil means no wait.
+	After     <-chan struct{}
+	Directory Directory
+	Log       *slog.Logger
+}
+
+// Server is the aggregated discovery service on a Unix socket. Every replica serves.
+type Server struct {
+	discovery.UnimplementedAggregatedDiscoveryServiceServer
+	cache   *Cache
+	options ServerOptions
+}
+
+// NewServer returns a server over a cache.
+func NewServer(cache *Cache, options ServerOptions) *Server {
+	return &Server{cache: cache, options: options}
+}
+
+// NeedLeaderElection says that followers serve too.
+func (s *Server) NeedLeaderElection() bool { return false }
+
+// Start serves until the context ends.
+func (s *Server) Start(ctx context.Context) error {
+	if s.options.After != nil {
+		select {
+		case <-s.options.After:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	listener, err := listen(s.options.Socket)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer(
+		// Proxies ping every 30 s; twice as often is not yet a reason to cut them off.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	)
+	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	s.options.Log.Info("Serving proxies", "socket", s.options.Socket)
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve proxies on %s: %w", s.options.Socket, err)
+	case <-ctx.Done():
+		// Streams never end by themselves.
+		server.Stop()
+		<-ended
+		return nil
+	}
+}
+
+// listen opens the socket for our own user. A socket that nobody answers on is replaced.
+func listen(path string) (net.Listener, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the xDS socket: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at the folder of the xDS socket: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("the xDS socket's folder %s has mode %#o, so others could pose as proxies: chmod 700 it, or name a folder that may be created", dir, mode)
+	}
+	if connection, err := net.Dial("unix", path); err == nil {
+		_ = connection.Close()
+		return nil, fmt.Errorf("xDS socket %s is in use by another process: stop it, or choose another path", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the xDS socket that an earlier process left: %w", err)
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for proxies: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("close the xDS socket to others: %w", err), listener.Close())
+	}
+	return listener, nil
+}
+
+// namedOnly are the types of which an empty request asks for nothing.
+var namedOnly = []string{RouteType, EndpointType}
+
+// DeltaAggregatedResources implements the incremental variant.
+func (s *Server) DeltaAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	str := &stream{session: newSession(s.cache, deltaVariant{}), directory: s.options.Directory}
+	defer str.end()
+	server := delta.NewServer(grpcStream.Context(), str.session, str, config.DeactivateLegacyWildcardForTypes(namedOnly))
+	return server.DeltaStreamHandler(grpcStream, resource.AnyType)
+}
+
+// StreamAggregatedResources implements the state-of-the-world variant.
+func (s *Server) StreamAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
+	str := &stream{session: newSession(s.cache, sotwVariant{}), directory: s.options.Directory}
+	defer str.end()
+	server := sotw.NewServer(grpcStream.Context(), str.session, str,
+		config.DeactivateLegacyWildcardForTypes(namedOnly), sotw.WithOrderedADS())
+	return server.StreamHandler(grpcStream, resource.AnyType)
+}
