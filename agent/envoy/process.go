@@ -67,12 +67,12 @@ type process struct {
 
 // startProcess runs Envoy. Its standard output, which access logs may name, is passed
 // on untouched.
-func startProcess(l *launcher, cmd *exec.Cmd, epoch int, stdout io.Writer, logs *logWriter, now func() time.Time) (*process, error) {
+func startProcess(l *launcher, cmd *exec.Cmd, epoch int, stdout io.Writer, logs *logWriter) (*process, error) {
 	cmd.Stdout = stdout
 	cmd.Stderr = logs
 	// Something that Envoy started could hold the pipe open after its end.
 	cmd.WaitDelay = time.Second
-	p := &process{epoch: epoch, cmd: cmd, logs: logs, started: now(), done: make(chan struct{})}
+	p := &process{epoch: epoch, cmd: cmd, logs: logs, started: time.Now(), done: make(chan struct{})}
 	if err := l.start(cmd); err != nil {
 		return nil, fmt.Errorf("start envoy: %w", err)
 	}
@@ -80,7 +80,7 @@ func startProcess(l *launcher, cmd *exec.Cmd, epoch int, stdout io.Writer, logs 
 	go func() {
 		defer close(p.done)
 		_ = cmd.Wait()
-		p.exit = newExitError(p, now())
+		p.exit = newExitError(p)
 	}()
 	return p, nil
 }
@@ -103,11 +103,11 @@ type ExitError struct {
 	LastLines []string
 }
 
-func newExitError(p *process, now time.Time) *ExitError {
+func newExitError(p *process) *ExitError {
 	e := &ExitError{
 		Epoch: p.epoch, PID: p.pid,
 		Code:      p.cmd.ProcessState.ExitCode(),
-		Uptime:    now.Sub(p.started).Round(time.Millisecond),
+		Uptime:    time.Since(p.started).Round(time.Millisecond),
 		LastLines: p.logs.last(),
 	}
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {

@@ -19,15 +19,13 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"k8s.io/utils/clock"
 )
 
 // validateTimeout is far beyond the 0.1 s that validation takes; a busy machine may
 // need longer, a hung one should be told.
 const validateTimeout = 30 * time.Second
 
-// Options are what a Supervisor needs. All fields are required unless said otherwise.
+// Options are what a Supervisor needs. All fields are required.
 type Options struct {
 	// Binary is the path of Envoy.
 	Binary string
@@ -50,8 +48,6 @@ type Options struct {
 	// EnvoyLog receives Envoy's lines from the level EnvoyLogLevel up.
 	EnvoyLog      *slog.Logger
 	EnvoyLogLevel slog.Level
-	// Clock defaults to the real one.
-	Clock clock.Clock
 }
 
 // Supervisor runs one Envoy, once.
@@ -65,12 +61,9 @@ type Supervisor struct {
 
 // New does not start anything yet.
 func New(options Options) *Supervisor {
-	if options.Clock == nil {
-		options.Clock = clock.RealClock{}
-	}
 	return &Supervisor{
 		options: options,
-		status:  Status{State: Starting, Reason: "not started yet", Since: options.Clock.Now()},
+		status:  Status{State: Starting, Reason: "not started yet", Since: time.Now()},
 	}
 }
 
@@ -104,7 +97,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	watchers.Go(func() {
 		watch{
 			prober:       NewAdmin(s.options.Dir.AdminSocket()),
-			clock:        s.options.Clock,
 			controlPlane: s.options.ControlPlane,
 			observed:     observed,
 		}.run(watching)
@@ -153,7 +145,7 @@ func (s *Supervisor) start(ctx context.Context, epoch int) (*process, error) {
 	cmd := exec.Command(o.Binary, s.arguments(epoch, path)...)
 	// The hot-restart sockets' name is relative to here.
 	cmd.Dir = o.Dir.Path()
-	p, err := startProcess(s.launcher, cmd, epoch, o.Stdout, newLogWriter(o.EnvoyLog, o.EnvoyLogLevel), o.Clock.Now)
+	p, err := startProcess(s.launcher, cmd, epoch, o.Stdout, newLogWriter(o.EnvoyLog, o.EnvoyLogLevel))
 	if err != nil {
 		return nil, err
 	}
@@ -192,11 +184,11 @@ func (s *Supervisor) arguments(epoch int, bootstrap string) []string {
 func (s *Supervisor) stop(p *process, cause error) {
 	s.become(Draining, "told to stop: "+cause.Error(), p.pid)
 	p.signal(syscall.SIGTERM)
-	timer := s.options.Clock.NewTimer(s.options.StopTimeout)
+	timer := time.NewTimer(s.options.StopTimeout)
 	defer timer.Stop()
 	select {
 	case <-p.done:
-	case <-timer.C():
+	case <-timer.C:
 		s.options.Log.Warn("Envoy did not end after SIGTERM and was killed", "epoch", p.epoch, "pid", p.pid,
 			"waited", s.options.StopTimeout.String())
 		p.signal(syscall.SIGKILL)
@@ -211,7 +203,7 @@ func (s *Supervisor) become(state State, reason string, pid int) {
 	s.mu.Lock()
 	previous := s.status
 	s.status.State, s.status.Reason, s.status.PID = state, reason, pid
-	now := s.options.Clock.Now()
+	now := time.Now()
 	if state != previous.State {
 		s.status.Since = now
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"k8s.io/utils/clock"
 )
 
 const (
@@ -38,18 +36,17 @@ type prober interface {
 // it differs from the one before.
 type watch struct {
 	prober       prober
-	clock        clock.Clock
 	controlPlane string
 	observed     chan<- observation
 }
 
 func (w watch) run(ctx context.Context) {
-	started := w.clock.Now()
+	started := time.Now()
 	var previous observation
 	var wasLive bool
 	var silentSince time.Time
 	for {
-		asked := w.clock.Now()
+		asked := time.Now()
 		current, err := w.look(ctx, asked.Sub(started) > time.Second)
 		switch {
 		case ctx.Err() != nil:
@@ -64,7 +61,7 @@ func (w watch) run(ctx context.Context) {
 				silentSince = asked
 			}
 			current = previous
-			if silent := w.clock.Since(silentSince); silent >= unresponsiveAfter {
+			if silent := time.Since(silentSince); silent >= unresponsiveAfter {
 				current = observation{Unresponsive, fmt.Sprintf("Envoy has not answered its administration interface for %s or more", unresponsiveAfter)}
 			}
 		}
@@ -79,12 +76,12 @@ func (w watch) run(ctx context.Context) {
 		interval := liveInterval
 		if current.state == Starting {
 			interval = startingInterval
-			if w.clock.Since(started) > patienceAfter {
+			if time.Since(started) > patienceAfter {
 				interval = patientInterval
 			}
 		}
 		select {
-		case <-w.clock.After(interval):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return
 		}
