@@ -1,6 +1,12 @@
 package translate
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
@@ -24,7 +30,7 @@ type Class struct {
 // Key returns the class as one word, for logs and as a map key.
 func (c Class) Key() string {
 	if c.Explicit {
-		return "explicit/" + c.Namespace + "/" + c.Workload
+		return "explicit/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
 	}
 	return "intercepted/" + c.Namespace + "/" + c.Inbound + "/" + c.SourceLabels
 }
@@ -42,4 +48,125 @@ func ClassOf(view mesh.View, workload *mesh.Workload) Class {
 	}
 	class.Inbound = inboundText(inboundPorts(view, workload))
 	return class
+}
+
+// sourceLabels returns those labels of a workload that some route looks at, so that
+// workloads that differ in other labels share a class.
+func sourceLabels(view mesh.View, workload *mesh.Workload) string {
+	seen := map[string]string{}
+	for _, host := range view.SourceHosts() {
+		for key := range sourceLabelKeys(view, host) {
+			if value, found := workload.Labels[key]; found {
+				seen[key] = value
+			}
+		}
+	}
+	return mesh.LabelText(seen)
+}
+
+// sourceLabelKeys returns the keys of the callers' labels that a host's routes look at.
+func sourceLabelKeys(view mesh.View, host string) map[string]struct{} {
+	keys := map[string]struct{}{}
+	tables := view.Routes(host)
+	if len(tables) == 0 {
+		return keys
+	}
+	for _, route := range tables[0].HTTP {
+		for _, match := range route.Matches {
+			for key := range match.SourceLabels {
+				keys[key] = struct{}{}
+			}
+		}
+	}
+	return keys
+}
+
+// sourceLabelsOf cuts the labels of a class down to those that one host's routes look at.
+func sourceLabelsOf(view mesh.View, host, labels string) string {
+	if labels == "" {
+		return ""
+	}
+	keys := sourceLabelKeys(view, host)
+	kept := mesh.ParseLabelText(labels)
+	maps.DeleteFunc(kept, func(key, _ string) bool { _, wanted := keys[key]; return !wanted })
+	return mesh.LabelText(kept)
+}
+
+// inboundPort is a port of a workload on which its proxy takes calls.
+type inboundPort struct {
+	Number uint16
+	HTTP   bool
+	// Owners are the Services that serve by it.
+	Owners []mesh.ObjectID
+}
+
+// inboundPorts returns the ports that a workload serves: those that it declares and, if
+// its traffic is intercepted, those of Services too; the bootstrap of an explicit proxy
+// knows where the application is for declared ports only. Services say how a port's
+// traffic is treated, the declaration does where no Service uses the port. Services that
+// disagree leave it at TCP, which carries everything.
+func inboundPorts(view mesh.View, workload *mesh.Workload) []inboundPort {
+	declared := map[uint16]bool{}
+	for _, port := range workload.Ports {
+		isHTTP, again := declared[port.Number]
+		declared[port.Number] = port.Protocol.IsHTTP() && (isHTTP || !again)
+	}
+	ports := map[uint16]*inboundPort{}
+	for number, isHTTP := range declared {
+		ports[number] = &inboundPort{Number: number, HTTP: isHTTP}
+	}
+	for _, serving := range view.Serving(workload.Key()) {
+		number := serving.TargetPort
+		port := ports[number]
+		if port == nil {
+			if workload.Explicit {
+				continue
+			}
+			port = &inboundPort{Number: number}
+			ports[number] = port
+		}
+		isHTTP := serving.Port.Protocol.IsHTTP()
+		port.HTTP = isHTTP && (port.HTTP || len(port.Owners) == 0)
+		port.Owners = append(port.Owners, serviceID(view, serving.Host)...)
+	}
+	sorted := make([]inboundPort, 0, len(ports))
+	for _, number := range slices.Sorted(maps.Keys(ports)) {
+		sorted = append(sorted, *ports[number])
+	}
+	return sorted
+}
+
+// serviceID returns the object of a host's service, if there is one.
+func serviceID(view mesh.View, host string) []mesh.ObjectID {
+	if service := view.Service(host); service != nil {
+		return []mesh.ObjectID{service.Origin.ObjectID}
+	}
+	return nil
+}
+
+func inboundText(ports []inboundPort) string {
+	words := make([]string, len(ports))
+	for i, port := range ports {
+		words[i] = fmt.Sprintf("%d/%s", port.Number, port.protocol())
+	}
+	return strings.Join(words, ",")
+}
+
+func (p inboundPort) protocol() mesh.Protocol {
+	if p.HTTP {
+		return mesh.HTTP
+	}
+	return mesh.TCP
+}
+
+// parseInbound reads what inboundText wrote.
+func parseInbound(text string) []inboundPort {
+	var ports []inboundPort
+	for word := range strings.SplitSeq(text, ",") {
+		number, protocol, _ := strings.Cut(word, "/")
+		if number, err := strconv.ParseUint(number, 10, 16); err == nil {
+			ports = append(ports, inboundPort{Number: uint16(number), HTTP: mesh.Protocol(protocol).IsHTTP()})
+		}
+	}
+	return ports
 }

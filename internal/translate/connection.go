@@ -1,0 +1,101 @@
+package translate
+
+import (
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// connectionManager returns what all HTTP connection managers have in common. A proxy
+// between two applications adds as little as possible: no Server and Via headers. Paths
+// are normalised before they are matched (RFC 3986), but slashes are not merged, as
+// Istio's default is.
+func connectionManager(statPrefix string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix:                 statPrefix,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		NormalizePath:              wrapperspb.Bool(true),
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		HttpFilters:                []*hcmv3.HttpFilter{router},
+	}
+}
+
+var router = httpFilter("envoy.filters.http.router", &routerv3.Router{})
+
+// scopedRoutes finds routes by the whole value of a request header. There is no default
+// scope: what no scope is for is answered 404. All connection managers of a proxy share
+// one subscription.
+func scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedRoutes {
+	type (
+		builder   = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder
+		extractor = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor
+		index     = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index
+		oneOf     = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_
+	)
+	whole := &extractor{Name: header, ExtractType: &index{Index: 0}}
+	return &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+		Name: "outbound",
+		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
+			Fragments: []*builder{{Type: &oneOf{HeaderValueExtractor: whole}}},
+		},
+		RdsConfigSource: overADS(),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{
+			ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: overADSWithoutEnd()},
+		},
+	}}
+}
+
+// applicationManager forwards every request to the application behind the proxy.
+func applicationManager(name, cluster string) *hcmv3.HttpConnectionManager {
+	manager := connectionManager(name)
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+		Name: name,
+		VirtualHosts: []*routev3.VirtualHost{{
+			Name:    name,
+			Domains: []string{"*"},
+			Routes: []*routev3.Route{{
+				Name:  "default",
+				Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+				Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+					ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+					Timeout:          noTimeout,
+					// An application may close an idle connection at the moment that a
+					// request is sent on it. Nothing of it was read then.
+					RetryPolicy: &routev3.RetryPolicy{
+						RetryOn:    "reset-before-request",
+						NumRetries: wrapperspb.UInt32(defaultAttempts),
+					},
+				}},
+			}},
+		}},
+		// The bootstrap may not know the port: that is a 503, not a refused listener.
+		ValidateClusters: wrapperspb.Bool(false),
+	}}
+	return manager
+}
+
+func httpChain(manager *hcmv3.HttpConnectionManager) []*listenerv3.Filter {
+	return []*listenerv3.Filter{networkFilter("envoy.filters.network.http_connection_manager", manager)}
+}
+
+// tcpChain carries bytes to a cluster. Connections may be idle as long as applications
+// like: Envoy's limit of one hour would be a surprise to a database client.
+func tcpChain(statPrefix, cluster string) []*listenerv3.Filter {
+	return []*listenerv3.Filter{networkFilter("envoy.filters.network.tcp_proxy", &tcpproxyv3.TcpProxy{
+		StatPrefix:       statPrefix,
+		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:      noTimeout,
+	})}
+}
+
+func networkFilter(name string, config proto.Message) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: packed(config)}}
+}
+
+func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed(config)}}
+}

@@ -1,0 +1,109 @@
+package translate
+
+import (
+	"slices"
+	"strconv"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// resolve returns the name of a destination's cluster. One that does not exist is told
+// and keeps its name, which Envoy answers 503; it is not among the clusters to wait for.
+func (p *portRoutes) resolve(d *mesh.Destination) string {
+	subset := d.Subset
+	if subset == "" && len(d.Labels) > 0 {
+		subset = mesh.LabelText(d.Labels)
+	}
+	port, problem := p.destinationPort(d)
+	if problem == nil {
+		problem = p.destinationSubset(d)
+	}
+	name := ClusterName(d.Host, port, subset)
+	if problem != nil {
+		p.find(*problem)
+		return name
+	}
+	p.requires = append(p.requires, name)
+	return name
+}
+
+// destinationPort chooses the port as Istio does: the one named, the only one, or else
+// the one that was called.
+func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Finding) {
+	wanted := d.Port
+	if wanted == 0 {
+		wanted = p.port
+	}
+	service := p.view.Service(d.Host)
+	if service == nil {
+		finding := message.HostNotFound(p.table.Origin.ObjectID, d.Path+".destination.host", d.Host)
+		return wanted, &finding
+	}
+	if d.Port == 0 {
+		p.owners = append(p.owners, service.Origin.ObjectID)
+		if len(service.Ports) == 1 {
+			return service.Ports[0].Number, nil
+		}
+	}
+	if _, found := service.Port(wanted); !found {
+		finding := message.PortNotFound(p.table.Origin.ObjectID, d.Path+".destination.port", d.Host, d.Port, portNumbers(service))
+		return wanted, &finding
+	}
+	return wanted, nil
+}
+
+func (p *portRoutes) destinationSubset(d *mesh.Destination) *message.Finding {
+	if d.Subset == "" {
+		return nil
+	}
+	var policy *mesh.Policy
+	if policies := p.view.Policies(d.Host); len(policies) > 0 {
+		policy = policies[0]
+	}
+	if _, found := policy.Subset(d.Subset); found {
+		return nil
+	}
+	finding := message.SubsetNotFound(p.table.Origin.ObjectID, d.Path+".destination.subset", d.Host, d.Subset, subsetNames(policy))
+	return &finding
+}
+
+func portNumbers(service *mesh.Service) []string {
+	numbers := make([]string, len(service.Ports))
+	for i, port := range service.Ports {
+		numbers[i] = strconv.Itoa(int(port.Number))
+	}
+	return numbers
+}
+
+func subsetNames(policy *mesh.Policy) []string {
+	if policy == nil {
+		return nil
+	}
+	names := make([]string, len(policy.Subsets))
+	for i, subset := range policy.Subsets {
+		names[i] = subset.Name
+	}
+	slices.Sort(names)
+	return names
+}
+
+// share is a destination with its part of the requests and its own header operations.
+func share(cluster string, d *mesh.Destination) *routev3.WeightedCluster_ClusterWeight {
+	return &routev3.WeightedCluster_ClusterWeight{
+		Name:                    cluster,
+		Weight:                  wrapperspb.UInt32(max(d.Weight, 1)),
+		RequestHeadersToAdd:     headersToAdd(d.Headers.Request),
+		RequestHeadersToRemove:  d.Headers.Request.Remove,
+		ResponseHeadersToAdd:    headersToAdd(d.Headers.Response),
+		ResponseHeadersToRemove: d.Headers.Response.Remove,
+	}
+}
+
+func changesHeaders(s *routev3.WeightedCluster_ClusterWeight) bool {
+	return len(s.RequestHeadersToAdd)+len(s.RequestHeadersToRemove)+
+		len(s.ResponseHeadersToAdd)+len(s.ResponseHeadersToRemove) > 0
+}

@@ -1,0 +1,81 @@
+package translate
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+// endpoints builds the load assignments of the unit's host. Each of its clusters has
+// one, if only an empty one: Envoy waits for it before it uses the cluster.
+func (b *build) endpoints() {
+	service := b.view.Service(b.unit.Host)
+	if service == nil {
+		return
+	}
+	all := b.view.Endpoints(service.Host)
+	for _, t := range targets(b.view, service) {
+		b.add(Resource{
+			TypeURL: EndpointType,
+			Name:    t.Name,
+			Message: assignment(t.Name, usable(all, t)),
+			Owners:  t.Owners,
+		})
+	}
+}
+
+// usable returns the endpoints of a target that are ready or, where none is, those that
+// still serve while they terminate, as kube-proxy does (KEP-1669).
+func usable(all []mesh.Endpoint, t target) []mesh.Endpoint {
+	var ready, leaving []mesh.Endpoint
+	for _, e := range all {
+		if e.PortName != t.Port.Name || !mesh.Selects(t.Labels, e.Labels) {
+			continue
+		}
+		switch {
+		case e.Ready:
+			ready = append(ready, e)
+		case e.Serving && e.Terminating:
+			leaving = append(leaving, e)
+		}
+	}
+	if len(ready) == 0 {
+		return leaving
+	}
+	return ready
+}
+
+// assignment groups endpoints by locality; a locality's weight is the number of its
+// endpoints.
+func assignment(name string, endpoints []mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
+	byLocality := map[mesh.Locality][]*endpointv3.LbEndpoint{}
+	for _, e := range endpoints {
+		byLocality[e.Locality] = append(byLocality[e.Locality], &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+				Address: socketAddress(mesh.LoopbackAddress(e.Address), e.Port),
+			}},
+		})
+	}
+	assigned := &endpointv3.ClusterLoadAssignment{ClusterName: name}
+	for _, locality := range slices.SortedFunc(maps.Keys(byLocality), compareLocalities) {
+		group := &endpointv3.LocalityLbEndpoints{
+			LbEndpoints:         byLocality[locality],
+			LoadBalancingWeight: wrapperspb.UInt32(uint32(len(byLocality[locality]))),
+		}
+		if locality != (mesh.Locality{}) {
+			group.Locality = &corev3.Locality{Region: locality.Region, Zone: locality.Zone, SubZone: locality.Subzone}
+		}
+		assigned.Endpoints = append(assigned.Endpoints, group)
+	}
+	return assigned
+}
+
+func compareLocalities(a, b mesh.Locality) int {
+	return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Subzone, b.Subzone))
+}

@@ -1,0 +1,77 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+// explicitListeners builds the listeners of a workload that calls its proxy by address:
+// one for outbound HTTP, which routes by the authority (in a request for a proxy too,
+// whose target is a whole URL), one for each TCP service port that it asked for, and one
+// for each port that it serves.
+func (b *build) explicitListeners() {
+	workload := b.view.Workload(mesh.NamespacedName{Namespace: b.unit.Namespace, Name: b.unit.Workload})
+	if workload == nil || !workload.Address.IsValid() {
+		return
+	}
+	address := mesh.LoopbackAddress(workload.Address)
+
+	outbound := connectionManager("outbound")
+	// A client may write the dot at the end of a fully qualified name.
+	outbound.StripTrailingHostDot = true
+	outbound.RouteSpecifier = scopedRoutes(":authority")
+	b.addListener("outbound", address, mesh.ExplicitOutboundPort, httpChain(outbound), Resource{})
+
+	for _, wanted := range workload.OutboundTCP {
+		name, cluster := ClusterName(wanted.Host, wanted.Port, ""), Resource{}
+		service := b.view.Service(wanted.Host)
+		if service != nil {
+			cluster.Owners = append(cluster.Owners, service.Origin.ObjectID)
+			if _, found := service.Port(wanted.Port); found {
+				cluster.Requires = append(cluster.Requires, name)
+			}
+		}
+		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)
+		b.addListener(listener, address, wanted.ListenPort, tcpChain(statName("outbound", wanted.Port), name), cluster)
+	}
+	for _, port := range inboundPorts(b.view, workload) {
+		listener := fmt.Sprintf("inbound|%d", port.Number)
+		b.addListener(listener, address, port.Number, inboundChain(port), Resource{Owners: port.Owners})
+	}
+}
+
+// addListener adds a listener on an address. Other proxies of the machine have the same
+// ports on other addresses; SO_REUSEPORT would hide that two had the same address.
+func (b *build) addListener(name string, address netip.Addr, port uint16, filters []*listenerv3.Filter, with Resource) {
+	direction := corev3.TrafficDirection_OUTBOUND
+	if strings.HasPrefix(name, "inbound") {
+		direction = corev3.TrafficDirection_INBOUND
+	}
+	with.TypeURL, with.Name = ListenerType, name
+	with.Message = &listenerv3.Listener{
+		Name:             name,
+		Address:          socketAddress(address, port),
+		TrafficDirection: direction,
+		EnableReusePort:  wrapperspb.Bool(false),
+		FilterChains:     []*listenerv3.FilterChain{{Filters: filters}},
+	}
+	b.add(with)
+}
+
+// inboundChain leads what comes in on a port to the application.
+func inboundChain(port inboundPort) []*listenerv3.Filter {
+	name, cluster := statName("inbound", port.Number), fmt.Sprintf("app|%d", port.Number)
+	if port.HTTP {
+		return httpChain(applicationManager(name, cluster))
+	}
+	return tcpChain(name, cluster)
+}
+
+func statName(direction string, port uint16) string { return fmt.Sprintf("%s_%d", direction, port) }

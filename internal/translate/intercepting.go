@@ -1,0 +1,209 @@
+package translate
+
+import (
+	"net/netip"
+	"slices"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	earlymutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+// The ports to which redirect rules lead a workload's traffic; Istio's, which existing
+// network policies know.
+const (
+	interceptOutboundPort = 15001
+	interceptInboundPort  = 15006
+)
+
+// Clusters that forward to the address that was called.
+const (
+	outboundPassthrough = "outbound-passthrough"
+	inboundPassthrough  = "inbound-passthrough"
+)
+
+// destinationHeader carries the address that was called to where the scope of a request
+// is looked up. A client that sends it is overruled, and it is never forwarded.
+const destinationHeader = "x-mesh-dst"
+
+// interceptingListeners builds the two listeners of a proxy to which all traffic of its
+// workload is redirected, and the clusters that pass on what the mesh does not know.
+//
+// The outbound one never changes while services come and go, as long as the ranges of
+// their addresses are known: requests find their routes, and connections their cluster,
+// by the address that was called. Without known ranges it lists the services' addresses.
+// Headless and external hosts have no address of their own and are passed through.
+func (b *build) interceptingListeners() {
+	b.add(Resource{TypeURL: ClusterType, Name: outboundPassthrough, Message: passthrough(outboundPassthrough)})
+	inbound := passthrough(inboundPassthrough)
+	// From this address the redirect rules let connections to the workload itself pass.
+	inbound.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: &corev3.SocketAddress{
+		Address:       "127.0.0.6",
+		PortSpecifier: &corev3.SocketAddress_PortValue{},
+	}}
+	b.add(Resource{TypeURL: ClusterType, Name: inboundPassthrough, Message: inbound})
+
+	outbound := interceptor("outbound", interceptOutboundPort, corev3.TrafficDirection_OUTBOUND)
+	outbound.ListenerFilters = append(outbound.ListenerFilters,
+		listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}))
+	// A match without ranges would take every address.
+	if ranges := b.serviceRanges(); len(ranges) > 0 {
+		outbound.FilterChains = []*listenerv3.FilterChain{
+			{
+				Name: "http",
+				FilterChainMatch: &listenerv3.FilterChainMatch{
+					PrefixRanges:         ranges,
+					ApplicationProtocols: []string{"http/1.0", "http/1.1", "h2c"},
+				},
+				Filters: httpChain(addressManager()),
+			},
+			{
+				Name:             "tcp",
+				FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges},
+				Filters:          append([]*listenerv3.Filter{clusterByAddress}, tcpChain("outbound_tcp", outboundPassthrough)...),
+			},
+		}
+	}
+	outbound.DefaultFilterChain = &listenerv3.FilterChain{
+		Name: "passthrough", Filters: tcpChain("outbound_passthrough", outboundPassthrough),
+	}
+	b.add(Resource{TypeURL: ListenerType, Name: "outbound", Message: outbound, Requires: []string{outboundPassthrough}})
+
+	served := interceptor("inbound", interceptInboundPort, corev3.TrafficDirection_INBOUND)
+	for _, port := range parseInbound(b.unit.Inbound) {
+		served.FilterChains = append(served.FilterChains, &listenerv3.FilterChain{
+			Name:             statName("inbound", port.Number),
+			FilterChainMatch: &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(uint32(port.Number))},
+			Filters:          inboundChain(port),
+		})
+	}
+	served.DefaultFilterChain = &listenerv3.FilterChain{
+		Name: "passthrough", Filters: tcpChain("inbound_passthrough", inboundPassthrough),
+	}
+	b.add(Resource{TypeURL: ListenerType, Name: "inbound", Message: served, Requires: []string{inboundPassthrough}})
+}
+
+// serviceRanges returns where the mesh's services are: the ranges that they get their
+// addresses from or, where those are not known, each address.
+func (b *build) serviceRanges() []*corev3.CidrRange {
+	prefixes := b.view.ServiceRanges()
+	if len(prefixes) == 0 {
+		for _, service := range b.view.Services() {
+			for _, address := range service.Addresses {
+				prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+			}
+		}
+		slices.SortFunc(prefixes, netip.Prefix.Compare)
+		prefixes = slices.Compact(prefixes)
+	}
+	ranges := make([]*corev3.CidrRange, len(prefixes))
+	for i, prefix := range prefixes {
+		ranges[i] = &corev3.CidrRange{
+			AddressPrefix: prefix.Addr().String(),
+			PrefixLen:     wrapperspb.UInt32(uint32(prefix.Bits())),
+		}
+	}
+	return ranges
+}
+
+// interceptor takes what redirect rules lead to its port.
+func interceptor(name string, port uint16, direction corev3.TrafficDirection) *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:             name,
+		Address:          socketAddress(netip.IPv4Unspecified(), port),
+		TrafficDirection: direction,
+		ListenerFilters: []*listenerv3.ListenerFilter{
+			listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
+		},
+	}
+}
+
+// addressManager routes requests by the address that was called.
+func addressManager() *hcmv3.HttpConnectionManager {
+	manager := connectionManager("outbound")
+	manager.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{{
+		Name: "envoy.http.early_header_mutation.header_mutation",
+		TypedConfig: packed(&earlymutationv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
+			Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: destinationHeader, Value: "%DOWNSTREAM_LOCAL_ADDRESS%"},
+				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			}},
+		}}}),
+	}}
+	manager.RouteSpecifier = scopedRoutes(destinationHeader)
+	manager.HttpFilters = []*hcmv3.HttpFilter{
+		httpFilter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
+			Mutations: &headermutationv3.Mutations{RequestMutations: []*mutationv3.HeaderMutation{{
+				Action: &mutationv3.HeaderMutation_Remove{Remove: destinationHeader},
+			}}},
+		}),
+		router,
+	}
+	return manager
+}
+
+// clusterByAddress lets a connection choose the cluster that is named by the address
+// that was called.
+var clusterByAddress = networkFilter("envoy.filters.network.set_filter_state", &setfilterstatev3.Config{
+	OnNewConnection: []*filterstatev3.FilterStateValue{{
+		Key: &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: "envoy.tcp_proxy.cluster"},
+		Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+				Specifier: &corev3.DataSource_InlineString{InlineString: "%DOWNSTREAM_LOCAL_ADDRESS%"},
+			}},
+		}},
+	}},
+})
+
+// addresses builds the clusters by which connections to a host's TCP ports are found.
+// They share the load assignments of the clusters that are named by host.
+func (b *build) addresses() {
+	service := b.view.Service(b.unit.Host)
+	if service == nil {
+		return
+	}
+	for _, port := range service.Ports {
+		if port.Protocol.IsHTTP() {
+			continue
+		}
+		for _, address := range service.Addresses {
+			name := addressKey(address, port.Number)
+			b.add(Resource{
+				TypeURL: ClusterType,
+				Name:    name,
+				Message: discoveredCluster(name, ClusterName(service.Host, port.Number, ""), port.Protocol),
+				Owners:  []mesh.ObjectID{service.Origin.ObjectID},
+			})
+		}
+	}
+}
+
+func passthrough(name string) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
+		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		CircuitBreakers:      noCircuitBreakers,
+	}
+}
+
+func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
+	return &listenerv3.ListenerFilter{
+		Name:       name,
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(config)},
+	}
+}

@@ -1,0 +1,214 @@
+package translate
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// defaultHTTPPort is the port of a host that no service describes.
+const defaultHTTPPort = 80
+
+// RouteName returns the name of a route configuration.
+func RouteName(host string, port uint16) string {
+	return host + ":" + strconv.Itoa(int(port))
+}
+
+// hostRoutes is the routing of one host as one kind of caller sees it.
+type hostRoutes struct {
+	view    mesh.View
+	host    string
+	service *mesh.Service
+	// table is the route table that wins the host; nil for none.
+	table *mesh.RouteTable
+	// callerNamespace and callerLabels are set where the table looks at callers.
+	callerNamespace string
+	callerLabels    map[string]string
+
+	find func(message.Finding)
+}
+
+// routes builds the scopes and route configurations of the unit's host, one of each for
+// every port that it is called by.
+func (b *build) routes() {
+	r := &hostRoutes{
+		view:            b.view,
+		host:            b.unit.Host,
+		service:         b.view.Service(b.unit.Host),
+		callerNamespace: b.unit.Namespace,
+		callerLabels:    mesh.ParseLabelText(b.unit.SourceLabels),
+		find:            b.find,
+	}
+	tables := b.view.Routes(r.host)
+	if len(tables) > 0 {
+		r.table = tables[0]
+	}
+	b.findConflicts(tables)
+
+	for _, port := range b.calledPorts(r) {
+		keys := b.scopeKeys(r, port)
+		configuration, requires, owners := r.configuration(port)
+		if len(keys) == 0 {
+			continue
+		}
+		name := RouteName(r.host, port.Number)
+		b.add(Resource{TypeURL: RouteType, Name: name, Message: configuration, Requires: requires, Owners: owners})
+		for _, key := range keys {
+			b.add(Resource{
+				TypeURL: ScopedRouteType,
+				Name:    key,
+				Message: scope(key, name),
+				Owners:  r.origin(),
+			})
+		}
+	}
+}
+
+// calledPorts returns the ports by which a host is called for HTTP. An intercepting
+// proxy recognises HTTP by its bytes, so that requests to a port that is not said to be
+// HTTP need a scope there too.
+func (b *build) calledPorts(r *hostRoutes) []mesh.ServicePort {
+	if r.service == nil {
+		return []mesh.ServicePort{{Number: defaultHTTPPort, Protocol: mesh.HTTP}}
+	}
+	if !b.unit.Explicit {
+		return r.service.Ports
+	}
+	return slices.DeleteFunc(slices.Clone(r.service.Ports), func(p mesh.ServicePort) bool { return !p.Protocol.IsHTTP() })
+}
+
+// findConflicts tells the tables that lost the host to an older one.
+func (b *build) findConflicts(tables []*mesh.RouteTable) {
+	for i, table := range tables {
+		if i > 0 {
+			b.find(message.HostConflict(table.Origin.ObjectID, "spec.hosts", b.unit.Host, tables[0].Origin.ObjectID))
+		}
+	}
+}
+
+// origin is the object without which the host would not be called at all.
+func (r *hostRoutes) origin() []mesh.ObjectID {
+	switch {
+	case r.service != nil:
+		return []mesh.ObjectID{r.service.Origin.ObjectID}
+	case r.table != nil:
+		return []mesh.ObjectID{r.table.Origin.ObjectID}
+	}
+	return nil
+}
+
+// configuration builds the route configuration of one port, with the clusters that it
+// needs and the objects that it was made from.
+func (r *hostRoutes) configuration(port mesh.ServicePort) (*routev3.RouteConfiguration, []string, []mesh.ObjectID) {
+	name := RouteName(r.host, port.Number)
+	p := &portRoutes{hostRoutes: r, port: port.Number, owners: r.origin()}
+	if r.table != nil && port.Protocol.IsHTTP() {
+		p.owners = append(p.owners, r.table.Origin.ObjectID)
+		for i := range r.table.HTTP {
+			p.addRoute(&r.table.HTTP[i])
+		}
+	} else {
+		p.addDefault()
+	}
+	configuration := &routev3.RouteConfiguration{
+		Name: name,
+		VirtualHosts: []*routev3.VirtualHost{{
+			Name:    name,
+			Domains: []string{"*"},
+			Routes:  p.built,
+		}},
+		// A destination that does not exist is answered 503; the rest serves.
+		ValidateClusters: wrapperspb.Bool(false),
+	}
+	if p.largestBody > envoyBodyLimit {
+		configuration.MaxDirectResponseBodySizeBytes = wrapperspb.UInt32(uint32(p.largestBody))
+	}
+	return configuration, p.requires, p.owners
+}
+
+// envoyBodyLimit is what Envoy takes as the body of a direct response if not told
+// otherwise.
+const envoyBodyLimit = 4096
+
+// portRoutes collects the routes of one port.
+type portRoutes struct {
+	*hostRoutes
+	port        uint16
+	built       []*routev3.Route
+	requires    []string
+	owners      []mesh.ObjectID
+	largestBody int
+}
+
+// addDefault forwards everything to the service that was called, as if there were no
+// mesh.
+func (p *portRoutes) addDefault() {
+	cluster := ClusterName(p.host, p.port, "")
+	p.requires = append(p.requires, cluster)
+	p.built = append(p.built, &routev3.Route{
+		Name:  "default",
+		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+			Timeout:          noTimeout,
+			RetryPolicy:      retryPolicy(nil),
+		}},
+	})
+}
+
+// addRoute adds an Envoy route for each match of a route that can be met on this port by
+// this caller. What the route says wrongly is found for every caller alike.
+func (p *portRoutes) addRoute(route *mesh.HTTPRoute) {
+	before := *p
+	action := p.action(route)
+	if len(route.Matches) == 0 {
+		p.addMatch(route, &mesh.HTTPMatch{}, routeName(p.table, route, -1), action)
+	}
+	for i := range route.Matches {
+		match := &route.Matches[i]
+		if p.concerns(match) {
+			p.addMatch(route, match, routeName(p.table, route, i), action)
+		}
+	}
+	if len(p.built) == len(before.built) {
+		*p = before // It needs no cluster here and owes nothing to anybody.
+	}
+}
+
+// concerns reports whether a match can be met on this port by this caller.
+func (p *portRoutes) concerns(match *mesh.HTTPMatch) bool {
+	return (match.Port == 0 || match.Port == p.port) &&
+		(match.SourceNamespace == "" || match.SourceNamespace == p.callerNamespace) &&
+		mesh.Selects(match.SourceLabels, p.callerLabels)
+}
+
+func (p *portRoutes) addMatch(route *mesh.HTTPRoute, match *mesh.HTTPMatch, name string, action routeAction) {
+	built := &routev3.Route{Name: name, Match: routeMatch(match)}
+	action.apply(built, match)
+	applyHeaders(built, route.Headers)
+	p.built = append(p.built, built)
+}
+
+// routeName says in access logs which line of which object a request followed.
+func routeName(table *mesh.RouteTable, route *mesh.HTTPRoute, match int) string {
+	name := route.Name
+	if name == "" {
+		name = strings.TrimPrefix(route.Path, "spec.")
+	}
+	if match >= 0 {
+		switch given := route.Matches[match].Name; {
+		case given != "":
+			name += "." + given
+		case len(route.Matches) > 1:
+			name += fmt.Sprintf(".match[%d]", match)
+		}
+	}
+	return table.Origin.Namespace + "/" + table.Origin.Name + "/" + name
+}

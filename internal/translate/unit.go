@@ -1,0 +1,177 @@
+package translate
+
+import (
+	"cmp"
+	"slices"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
+)
+
+// UnitKind says what a unit builds.
+type UnitKind int
+
+// The kinds of units.
+const (
+	// UnitListeners is the listeners of a class.
+	UnitListeners UnitKind = iota
+	// UnitRoutes is the scopes and route configurations of one host.
+	UnitRoutes
+	// UnitClusters is the clusters of one host.
+	UnitClusters
+	// UnitEndpoints is the load assignments of one host's clusters.
+	UnitEndpoints
+	// UnitAddresses is the clusters by which an intercepting proxy reaches one host's
+	// TCP ports, named by address.
+	UnitAddresses
+)
+
+// Unit names the smallest piece that is translated again when something that it read
+// changes. Only the fields that its kind reads are set, so that equal units of different
+// classes need building once.
+type Unit struct {
+	Kind UnitKind
+	// Host is set for all kinds but UnitListeners.
+	Host string
+	// Namespace is the caller's. Routes have it where it is the service's own, whose short
+	// name works there, or where routes look at callers.
+	Namespace string
+	// Explicit is set for listeners and routes.
+	Explicit bool
+	// Workload names the workload of explicit listeners.
+	Workload string
+	// Inbound is the class's, for intercepting listeners.
+	Inbound string
+	// SourceLabels are those of the class that the host's routes look at.
+	SourceLabels string
+}
+
+// Compare orders units by kind, host and then the other fields.
+func (u Unit) Compare(other Unit) int {
+	explicit := 0
+	if u.Explicit != other.Explicit {
+		explicit = -1
+		if u.Explicit {
+			explicit = 1
+		}
+	}
+	return cmp.Or(
+		cmp.Compare(u.Kind, other.Kind),
+		cmp.Compare(u.Host, other.Host),
+		cmp.Compare(u.Namespace, other.Namespace),
+		explicit,
+		cmp.Compare(u.Workload, other.Workload),
+		cmp.Compare(u.Inbound, other.Inbound),
+		cmp.Compare(u.SourceLabels, other.SourceLabels),
+	)
+}
+
+// Units returns everything that a class is served, sorted. A host that only a route
+// table or a policy names has units too, for what is to be said about it.
+func Units(view mesh.View, class Class) []Unit {
+	services := view.Services()
+	serviceHosts := make([]string, len(services))
+	namespaces := make(map[string]string, len(services))
+	for i, service := range services {
+		serviceHosts[i] = service.Host
+		namespaces[service.Host] = service.Namespace
+	}
+	sources := view.SourceHosts()
+
+	units := make([]Unit, 0, 3*len(services)+1)
+	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, Inbound: class.Inbound}
+	if class.Explicit {
+		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload}
+	}
+	units = append(units, listeners)
+	for _, host := range union(serviceHosts, view.RoutedHosts()) {
+		unit := Unit{Kind: UnitRoutes, Host: host, Explicit: class.Explicit}
+		if _, looks := slices.BinarySearch(sources, host); looks {
+			unit.Namespace = class.Namespace
+			unit.SourceLabels = sourceLabelsOf(view, host, class.SourceLabels)
+		} else if class.Explicit && namespaces[host] == class.Namespace {
+			unit.Namespace = class.Namespace
+		}
+		units = append(units, unit)
+	}
+	for _, host := range union(serviceHosts, view.PolicyHosts()) {
+		units = append(units, Unit{Kind: UnitClusters, Host: host})
+	}
+	for _, host := range serviceHosts {
+		units = append(units, Unit{Kind: UnitEndpoints, Host: host})
+	}
+	if !class.Explicit {
+		for _, host := range serviceHosts {
+			units = append(units, Unit{Kind: UnitAddresses, Host: host})
+		}
+	}
+	return units
+}
+
+// union merges two sorted lists without repetitions.
+func union(a, b []string) []string {
+	merged := make([]string, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		switch order := cmp.Compare(a[0], b[0]); {
+		case order < 0:
+			merged, a = append(merged, a[0]), a[1:]
+		case order > 0:
+			merged, b = append(merged, b[0]), b[1:]
+		default:
+			merged, a, b = append(merged, a[0]), a[1:], b[1:]
+		}
+	}
+	return append(append(merged, a...), b...)
+}
+
+// Translate builds one unit.
+func Translate(view mesh.View, unit Unit) Result {
+	b := &build{view: view, unit: unit}
+	switch unit.Kind {
+	case UnitListeners:
+		if unit.Explicit {
+			b.explicitListeners()
+		} else {
+			b.interceptingListeners()
+		}
+	case UnitRoutes:
+		b.routes()
+	case UnitClusters:
+		b.clusters()
+	case UnitEndpoints:
+		b.endpoints()
+	case UnitAddresses:
+		b.addresses()
+	}
+	return b.result()
+}
+
+// build is a unit in the making.
+type build struct {
+	view      mesh.View
+	unit      Unit
+	resources []Resource
+	findings  []message.Finding
+}
+
+func (b *build) add(resource Resource) {
+	resource.Owners = sortedSet(resource.Owners, mesh.ObjectID.Compare)
+	resource.Requires = sortedSet(resource.Requires, cmp.Compare[string])
+	b.resources = append(b.resources, resource)
+}
+
+func (b *build) find(finding message.Finding) { b.findings = append(b.findings, finding) }
+
+func (b *build) result() Result {
+	slices.SortFunc(b.resources, func(x, y Resource) int {
+		return cmp.Or(cmp.Compare(x.TypeURL, y.TypeURL), cmp.Compare(x.Name, y.Name))
+	})
+	return Result{Resources: b.resources, Findings: message.Sort(b.findings)}
+}
+
+// sortedSet returns a sorted copy without repetitions.
+func sortedSet[T comparable](list []T, compare func(a, b T) int) []T {
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, compare)
+	return slices.Compact(sorted)
+}
