@@ -40,7 +40,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 	}
 	service := p.view.Service(d.Host)
 	if service == nil {
-		finding := message.HostNotFound(p.table.Origin.ObjectID, d.Path+".destination.host", d.Host)
+		finding := message.HostNotFound(p.table.Origin.ObjectID, d.Path+".host", d.Host)
 		return wanted, &finding
 	}
 	if d.Port == 0 {
@@ -50,7 +50,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 		}
 	}
 	if _, found := service.Port(wanted); !found {
-		finding := message.PortNotFound(p.table.Origin.ObjectID, d.Path+".destination.port", d.Host, d.Port, portNumbers(service))
+		finding := message.PortNotFound(p.table.Origin.ObjectID, d.Path+".port", d.Host, d.Port, portNumbers(service))
 		return wanted, &finding
 	}
 	return wanted, nil
@@ -67,7 +67,7 @@ func (p *portRoutes) destinationSubset(d *mesh.Destination) *message.Finding {
 	if _, found := policy.Subset(d.Subset); found {
 		return nil
 	}
-	finding := message.SubsetNotFound(p.table.Origin.ObjectID, d.Path+".destination.subset", d.Host, d.Subset, subsetNames(policy))
+	finding := message.SubsetNotFound(p.table.Origin.ObjectID, d.Path+".subset", d.Host, d.Subset, subsetNames(policy))
 	return &finding
 }
 

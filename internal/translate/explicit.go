@@ -22,12 +22,22 @@ func (b *build) explicitListeners() {
 		return
 	}
 	address := mesh.LoopbackAddress(workload.Address)
+	// Envoy refuses a listener whose address another one has: the first in this order
+	// stays, so that outbound HTTP always works.
+	taken := map[uint16]bool{}
+	names := map[string]bool{}
+	add := func(name string, port uint16, filters []*listenerv3.Filter, with Resource) {
+		if !taken[port] && !names[name] {
+			taken[port], names[name] = true, true
+			b.addListener(name, address, port, filters, with)
+		}
+	}
 
 	outbound := connectionManager("outbound")
 	// A client may write the dot at the end of a fully qualified name.
 	outbound.StripTrailingHostDot = true
 	outbound.RouteSpecifier = scopedRoutes(":authority")
-	b.addListener("outbound", address, mesh.ExplicitOutboundPort, httpChain(outbound), Resource{})
+	add("outbound", mesh.ExplicitOutboundPort, httpChain(outbound), Resource{})
 
 	for _, wanted := range workload.OutboundTCP {
 		name, cluster := ClusterName(wanted.Host, wanted.Port, ""), Resource{}
@@ -39,11 +49,11 @@ func (b *build) explicitListeners() {
 			}
 		}
 		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)
-		b.addListener(listener, address, wanted.ListenPort, tcpChain(statName("outbound", wanted.Port), name), cluster)
+		add(listener, wanted.ListenPort, tcpChain(statName("outbound", wanted.Port), name), cluster)
 	}
 	for _, port := range inboundPorts(b.view, workload) {
 		listener := fmt.Sprintf("inbound|%d", port.Number)
-		b.addListener(listener, address, port.Number, inboundChain(port), Resource{Owners: port.Owners})
+		add(listener, port.Number, inboundChain(port), Resource{Owners: port.Owners})
 	}
 }
 

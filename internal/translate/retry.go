@@ -25,13 +25,18 @@ const (
 	retriableStatusCodes  = "retriable-status-codes"
 )
 
-// retryPolicy builds when a request is tried again; nil is never.
+// defaultRetries is the policy of every route that does not say otherwise; it stands at
+// the virtual host, once.
+var defaultRetries = retryPolicy(&mesh.Retries{Attempts: defaultAttempts})
+
+// retryPolicy builds when the requests of a route are tried again. Without a policy of
+// its own the route has the virtual host's; an empty one is never to retry.
 func retryPolicy(r *mesh.Retries) *routev3.RetryPolicy {
 	if r == nil {
-		r = &mesh.Retries{Attempts: defaultAttempts}
+		return nil
 	}
 	if r.Attempts == 0 {
-		return nil
+		return &routev3.RetryPolicy{NumRetries: wrapperspb.UInt32(0)}
 	}
 	on := r.On
 	if on == "" {

@@ -120,9 +120,10 @@ func (r *hostRoutes) configuration(port mesh.ServicePort) (*routev3.RouteConfigu
 	configuration := &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{
-			Name:    name,
-			Domains: []string{"*"},
-			Routes:  p.built,
+			Name:        name,
+			Domains:     []string{"*"},
+			Routes:      p.built,
+			RetryPolicy: defaultRetries,
 		}},
 		// A destination that does not exist is answered 503; the rest serves.
 		ValidateClusters: wrapperspb.Bool(false),
@@ -158,7 +159,6 @@ func (p *portRoutes) addDefault() {
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 			Timeout:          noTimeout,
-			RetryPolicy:      retryPolicy(nil),
 		}},
 	})
 }

@@ -1,0 +1,134 @@
+package translate_test
+
+import (
+	"testing"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"fairlead.dev/fairlead/internal/translate"
+)
+
+// inlined is a bootstrap in which everything that a proxy would get over xDS is static.
+// Envoy looks at static resources only when it validates.
+type inlined struct {
+	bootstrapv3.Bootstrap_StaticResources
+}
+
+// add inlines the resources of one proxy. With a prefix, several of them fit into one
+// bootstrap to be validated: names get the prefix, and every listener a port of its own.
+func (b *inlined) add(tb testing.TB, prefix string, resources []translate.Resource) {
+	tb.Helper()
+	assignments := map[string]*endpointv3.ClusterLoadAssignment{}
+	routes := map[string]*routev3.RouteConfiguration{}
+	for _, resource := range resources {
+		switch message := resource.Message.(type) {
+		case *endpointv3.ClusterLoadAssignment:
+			assignments[message.ClusterName] = message
+		case *routev3.RouteConfiguration:
+			routes[message.Name] = message
+		}
+	}
+	scopes := &hcmv3.ScopedRouteConfigurationsList{}
+	for _, resource := range resources {
+		if scope, ok := resource.Message.(*routev3.ScopedRouteConfiguration); ok {
+			scope = proto.CloneOf(scope)
+			scope.RouteConfiguration = routes[scope.RouteConfigurationName]
+			if scope.RouteConfiguration == nil {
+				tb.Errorf("%sscope %s leads to no route configuration", prefix, scope.Name)
+			}
+			scope.RouteConfigurationName = ""
+			scopes.ScopedRouteConfigurations = append(scopes.ScopedRouteConfigurations, scope)
+		}
+	}
+	for _, resource := range resources {
+		switch message := resource.Message.(type) {
+		case *clusterv3.Cluster:
+			b.Clusters = append(b.Clusters, staticCluster(tb, prefix, message, assignments))
+		case *listenerv3.Listener:
+			listener := staticListener(tb, message, scopes)
+			listener.Name = prefix + listener.Name
+			if prefix != "" {
+				listener.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: uint32(10000 + len(b.Listeners))}
+			}
+			b.Listeners = append(b.Listeners, listener)
+		}
+	}
+}
+
+func staticCluster(tb testing.TB, prefix string, cluster *clusterv3.Cluster, assignments map[string]*endpointv3.ClusterLoadAssignment) *clusterv3.Cluster {
+	tb.Helper()
+	cluster = proto.CloneOf(cluster)
+	if cluster.GetType() == clusterv3.Cluster_EDS {
+		name := cluster.Name
+		if cluster.EdsClusterConfig.ServiceName != "" {
+			name = cluster.EdsClusterConfig.ServiceName
+		}
+		if assignments[name] == nil {
+			tb.Errorf("%scluster %s has no load assignment %s", prefix, cluster.Name, name)
+			return cluster
+		}
+		cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+		cluster.EdsClusterConfig = nil
+		cluster.LoadAssignment = proto.CloneOf(assignments[name])
+	}
+	cluster.Name = prefix + cluster.Name
+	return cluster
+}
+
+func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.ScopedRouteConfigurationsList) *listenerv3.Listener {
+	tb.Helper()
+	listener = proto.CloneOf(listener)
+	chains := listener.FilterChains
+	if listener.DefaultFilterChain != nil {
+		chains = append(chains, listener.DefaultFilterChain)
+	}
+	for _, chain := range chains {
+		for _, filter := range chain.Filters {
+			manager := &hcmv3.HttpConnectionManager{}
+			if !filter.GetTypedConfig().MessageIs(manager) {
+				continue
+			}
+			if err := filter.GetTypedConfig().UnmarshalTo(manager); err != nil {
+				tb.Fatal(err)
+			}
+			scoped := manager.GetScopedRoutes()
+			if scoped == nil {
+				continue
+			}
+			scoped.RdsConfigSource = nil
+			scoped.ConfigSpecifier = &hcmv3.ScopedRoutes_ScopedRouteConfigurationsList{ScopedRouteConfigurationsList: scopes}
+			if len(scopes.ScopedRouteConfigurations) == 0 {
+				// A list must not be empty, though what comes over xDS may be.
+				manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{Name: "none"}}
+			}
+			packed, err := anypb.New(manager)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: packed}
+		}
+	}
+	return listener
+}
+
+// bootstrap returns the bootstrap as JSON.
+func (b *inlined) bootstrap(tb testing.TB) []byte {
+	tb.Helper()
+	text, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(&bootstrapv3.Bootstrap{
+		Node:            &corev3.Node{Id: "default/front", Cluster: "front.default"},
+		StaticResources: &b.Bootstrap_StaticResources,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
+}
