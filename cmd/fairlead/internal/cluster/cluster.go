@@ -1,0 +1,205 @@
+// Package cluster is `fairlead up`: a Kubernetes API on this machine, with the mesh's
+// manager beside it, in a data folder.
+//
+// It starts real programs and brings in the objects that they need; it decides nothing
+// about the mesh. Whatever it starts ends with it.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
+	"fairlead.dev/fairlead/cmd/fairlead/internal/process"
+	"fairlead.dev/fairlead/cmd/fairlead/internal/reserve"
+)
+
+const (
+	// firstPort to lastPort are tried in turn where no port is asked for.
+	firstPort, lastPort = 16443, 16542
+	// startTimeout is some twenty times what a start takes on an idle machine.
+	startTimeout = 90 * time.Second
+	// stopGrace is how long a program has to end by itself. The API server would
+	// otherwise wait for others' watches to end.
+	stopGrace = 5 * time.Second
+)
+
+// Place is where the Node, and with it every workload, is said to be.
+type Place struct {
+	Region, Zone string
+}
+
+// Options are what Up needs.
+type Options struct {
+	// Data is the data folder.
+	Data string
+	// APIPort is the API server's port on 127.0.0.1; 0 takes a free one.
+	APIPort  uint16
+	Programs Programs
+	Place    Place
+	// WithoutManager leaves the manager to somebody else.
+	WithoutManager bool
+	// ManagerArgs are added to the manager's flags.
+	ManagerArgs []string
+	// Out is where a person reads what happens.
+	Out io.Writer
+}
+
+// running is what Up has started so far.
+type running struct {
+	options  Options
+	dir      datadir.Dir
+	launcher *process.Launcher
+	began    time.Time
+
+	mu        sync.Mutex
+	processes []*process.Process
+	stopping  bool
+	// fail ends the whole with a cause.
+	fail context.CancelCauseFunc
+}
+
+// Up runs the cluster until the context is done, which is no error, or until one of its
+// programs ends, which is one. Either way nothing is left running.
+func Up(ctx context.Context, o Options) error {
+	if err := o.Programs.check(!o.WithoutManager); err != nil {
+		return err
+	}
+	dir, err := datadir.Create(o.Data)
+	if err != nil {
+		return err
+	}
+	lock, err := datadir.Acquire(dir.ClusterLock())
+	var held *datadir.HeldError
+	if errors.As(err, &held) {
+		return fmt.Errorf("another `fairlead up` (process %d) runs on the data folder %s: stop it, or choose another folder with --data", held.PID, dir.Path())
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Release() }()
+	if err := lock.Write(datadir.Holder{PID: os.Getpid()}); err != nil {
+		return fmt.Errorf("data folder %s: %w", dir.Path(), err)
+	}
+	port, held1, err := choosePort(o.APIPort)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held1.Close() }()
+
+	inner, fail := context.WithCancelCause(ctx)
+	r := &running{options: o, dir: dir, launcher: process.NewLauncher(), began: time.Now(), fail: fail}
+	defer r.launcher.Close()
+	defer r.stop()
+	err = r.run(inner, port)
+	if ctx.Err() != nil {
+		r.say("stopping")
+		return nil
+	}
+	// What else failed did so because of the program that ended.
+	if ended, ok := errors.AsType[*process.ExitError](context.Cause(inner)); ok {
+		return ended
+	}
+	return err
+}
+
+func choosePort(wanted uint16) (uint16, io.Closer, error) {
+	if wanted == 0 {
+		port, held, err := reserve.PortIn(firstPort, lastPort)
+		if err != nil {
+			return 0, nil, fmt.Errorf("port of the API server: %w: choose one with --api-port", err)
+		}
+		return port, held, nil
+	}
+	held, err := reserve.Port(wanted)
+	switch {
+	case errors.Is(err, reserve.ErrTaken), errors.Is(err, syscall.EADDRINUSE):
+		return 0, nil, fmt.Errorf("port %d is in use by another program: choose another one with --api-port, or leave it out", wanted)
+	case errors.Is(err, syscall.EACCES):
+		return 0, nil, fmt.Errorf("port %d is for root only: choose one from 1024 up with --api-port", wanted)
+	case err != nil:
+		return 0, nil, fmt.Errorf("--api-port %d: %w", wanted, err)
+	}
+	return wanted, held, nil
+}
+
+// say tells a person what happened, with the time since the start.
+func (r *running) say(format string, args ...any) {
+	fmt.Fprintf(r.options.Out, "fairlead: %5.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// start runs a program whose end is the end of the whole.
+func (r *running) start(spec process.Spec) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		return errors.New("stopping")
+	}
+	p, err := r.launcher.Start(spec)
+	if err != nil {
+		return err
+	}
+	r.processes = append(r.processes, p)
+	go func() {
+		<-p.Done()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.stopping {
+			r.fail(p.Exit())
+		}
+	}()
+	return nil
+}
+
+// stop ends all programs, the last started first: an API server that loses etcd hangs.
+func (r *running) stop() {
+	r.mu.Lock()
+	r.stopping = true
+	processes := slices.Clone(r.processes)
+	r.mu.Unlock()
+	slices.Reverse(processes)
+	for _, p := range processes {
+		if p.Stop(syscall.SIGTERM, stopGrace) {
+			r.say("%s did not end within %s and was killed", p.Name, stopGrace)
+		}
+	}
+	r.fail(context.Canceled)
+	if len(processes) > 0 {
+		r.say("stopped; the objects stay in %s", r.dir.Path())
+	}
+}
+
+// dialable returns nil if something accepts connections on the Unix socket.
+func dialable(socket string) error {
+	connection, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}
+
+// welcome says what can be done now.
+func (r *running) welcome() {
+	data := r.options.Data
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+Fairlead is up. In another terminal:
+
+  export KUBECONFIG=%s
+  kubectl get nodes,services,pods
+  fairlead run --data %s --name hello --labels app=hello --port 8080 -- COMMAND
+
+COMMAND is to serve on 127.0.0.1:$PORT. Logs are in %s. Ctrl-C stops everything;
+the objects stay, and the same command starts again with them.
+`, r.dir.Kubeconfig(), data, r.dir.Logs())
+	fmt.Fprintln(r.options.Out, b.String())
+}
