@@ -30,6 +30,7 @@ type entry struct {
 	uid             types.UID
 	generation      int64
 	resourceVersion string
+	lastWrite       time.Time
 
 	validation  []message.Finding
 	translation []message.Finding

@@ -3,6 +3,7 @@ package status
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -164,6 +165,9 @@ type Unwritten struct {
 	// nothing that was not looked at.
 	ResourceVersion string
 	Status          v1alpha1.Status
+	Urgency         Urgency
+	// LastWrite is when a status of the object was last written by this replica.
+	LastWrite time.Time
 }
 
 // Unwritten returns an object's status if the API server does not show it yet.
@@ -174,10 +178,14 @@ func (t *Table) Unwritten(id mesh.ObjectID) (Unwritten, bool) {
 	if e == nil {
 		return Unwritten{}, false
 	}
-	if _, differs := e.urgency(); !differs {
+	urgency, differs := e.urgency()
+	if !differs {
 		return Unwritten{}, false
 	}
-	return Unwritten{Object: id, UID: e.uid, ResourceVersion: e.resourceVersion, Status: *e.status.DeepCopy()}, true
+	return Unwritten{
+		Object: id, UID: e.uid, ResourceVersion: e.resourceVersion,
+		Status: *e.status.DeepCopy(), Urgency: urgency, LastWrite: e.lastWrite,
+	}, true
 }
 
 // Written notes that the API server took a status, and which resource version the object
@@ -191,6 +199,7 @@ func (t *Table) Written(written Unwritten, resourceVersion string) {
 	}
 	e.resourceVersion = resourceVersion
 	e.told = written.Status
+	e.lastWrite = t.clock.Now()
 	t.refresh(e)
 }
 

@@ -1,0 +1,86 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/status"
+)
+
+// Options are what the controllers work with.
+type Options struct {
+	Store   *mesh.Store
+	Table   *status.Table
+	Convert convert.Options
+	Clock   clock.WithTicker
+	Log     *slog.Logger
+}
+
+// kind is a kind of objects with the reconciler that reads it.
+type kind struct {
+	object     client.Object
+	list       client.ObjectList
+	reconciler reconcile.Reconciler
+	// watch adds to what makes the reconciler run, if it reads more than its own kind.
+	watch func(*builder.Builder)
+}
+
+// Setup adds the reconcilers, the status writer and the primer to a manager, and returns
+// the primer. The manager's cache has to be made with CacheOptions.
+func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer, error) {
+	reader := manager.GetClient()
+	if err := manager.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, podNodeField, podNode); err != nil {
+		return nil, fmt.Errorf("index Pods by node: %w", err)
+	}
+	spec := newSpecs(options.Table)
+	pods := &PodReconciler{Reader: reader, Store: options.Store, Log: options.Log}
+	// In the order in which the primer reads them; what others refer to comes first.
+	kinds := []kind{
+		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: &NamespaceReconciler{Reader: reader, Store: options.Store}},
+		{object: &corev1.Pod{}, list: &corev1.PodList{}, reconciler: pods, watch: func(b *builder.Builder) {
+			b.Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(pods.onNode), builder.WithPredicates(localityChanged))
+		}},
+		{object: &corev1.Service{}, list: &corev1.ServiceList{}, reconciler: &ServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert}},
+		{object: &discoveryv1.EndpointSlice{}, list: &discoveryv1.EndpointSliceList{}, reconciler: NewEndpointSliceReconciler(reader, options.Store, options.Convert)},
+		{object: &v1alpha1.DestinationRule{}, list: &v1alpha1.DestinationRuleList{}, reconciler: &DestinationRuleReconciler{Reader: reader, Store: options.Store, Options: options.Convert, specs: spec}},
+		{object: &v1alpha1.VirtualService{}, list: &v1alpha1.VirtualServiceList{}, reconciler: &VirtualServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert, specs: spec}},
+	}
+
+	everyReplica := false
+	for i := range kinds {
+		k := &kinds[i]
+		k.reconciler = &oneByOne{next: k.reconciler}
+		b := ctrl.NewControllerManagedBy(manager).For(k.object).
+			WithOptions(controller.Options{NeedLeaderElection: &everyReplica})
+		if k.watch != nil {
+			k.watch(b)
+		}
+		if err := b.Complete(k.reconciler); err != nil {
+			return nil, fmt.Errorf("add the controller of %T: %w", k.object, err)
+		}
+	}
+
+	primer := newPrimer(reader, kinds, options.Log)
+	if err := manager.Add(primer); err != nil {
+		return nil, fmt.Errorf("add the primer: %w", err)
+	}
+	writer := &StatusWriter{Table: options.Table, Client: manager.GetClient(), Clock: options.Clock, Log: options.Log}
+	if err := manager.Add(writer); err != nil {
+		return nil, fmt.Errorf("add the status writer: %w", err)
+	}
+	return primer, nil
+}
