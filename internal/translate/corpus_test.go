@@ -190,7 +190,8 @@ func (c *corpusCase) output(tb testing.TB) []byte {
 	if len(findings) > 0 {
 		out.WriteString("findings:\n")
 		for _, finding := range findings {
-			out.Write(marshal(tb, []string{finding.Object.String() + ": " + finding.Reason + ": " + finding.String()}))
+			// The words are package message's own matter.
+			out.Write(marshal(tb, []string{finding.Object.String() + ": " + finding.Code + " " + finding.Reason + " at " + finding.Path}))
 		}
 	}
 	for _, typeName := range typeNames {

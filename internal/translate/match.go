@@ -37,9 +37,7 @@ func routeMatch(match *mesh.HTTPMatch) *routev3.RouteMatch {
 		built.Headers = append(built.Headers, headerMatch(header))
 	}
 	for _, header := range match.WithoutHeaders {
-		without := headerMatch(header)
-		without.InvertMatch = true
-		built.Headers = append(built.Headers, without)
+		built.Headers = append(built.Headers, withoutHeader(header))
 	}
 	for _, parameter := range match.QueryParams {
 		built.QueryParameters = append(built.QueryParameters, queryMatch(parameter))
@@ -54,6 +52,19 @@ func headerMatch(match mesh.NamedMatch) *routev3.HeaderMatcher {
 	} else {
 		built.HeaderMatchSpecifier = &routev3.HeaderMatcher_StringMatch{StringMatch: stringMatch(*match.Value)}
 	}
+	return built
+}
+
+// withoutHeader accepts requests whose header does not match, or that do not have it. For
+// that Envoy takes an absent header for an empty one, as Istio has it do; an expression
+// that every value matches asks for absence.
+func withoutHeader(match mesh.NamedMatch) *routev3.HeaderMatcher {
+	if match.Value != nil && *match.Value == (mesh.StringMatch{Kind: mesh.Regex, Value: ".*"}) {
+		match.Value = nil
+	}
+	built := headerMatch(match)
+	built.InvertMatch = true
+	built.TreatMissingHeaderAsEmpty = match.Value != nil
 	return built
 }
 
