@@ -1,7 +1,6 @@
 package v1alpha1_test
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -63,8 +62,7 @@ var _ = Describe("config/samples", func() {
 // mayI asks the API server whether someone may do a thing, and gives "yes" or "no".
 func mayI(who, namespace string, request ...string) string {
 	GinkgoHelper()
-	command := exec.Command(filepath.Join(kubernetesPrograms(), "kubectl"),
-		append([]string{"--kubeconfig", kubeconfig(), "auth", "can-i", "--quiet", "--as", who, "--namespace", namespace}, request...)...)
+	command := kubectlCommand(append([]string{"auth", "can-i", "--quiet", "--as", who, "--namespace", namespace}, request...)...)
 	output, err := command.CombinedOutput()
 	if err == nil {
 		return "yes"

@@ -11,13 +11,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
+// kubeconfig is the file with an administrator's access to the suite's API server, in a
+// folder that the suite owns. kubectl's discovery cache goes there too, so that it is never
+// an older run's.
+var kubeconfig string
+
+// writeKubeconfig makes the file; the suite calls it once the API server is there.
+func writeKubeconfig() {
+	GinkgoHelper()
+	user, err := testEnv.AddUser(envtest.User{Name: "tester", Groups: []string{"system:masters"}}, nil)
+	Expect(err).NotTo(HaveOccurred())
+	data, err := user.KubeConfig()
+	Expect(err).NotTo(HaveOccurred())
+	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(kubeconfig, data, 0o600)).To(Succeed())
+}
+
 // kubectl runs the real kubectl against the suite's API server, in namespace default unless
 // told otherwise, and gives the words of each line that it prints.
 func kubectl(args ...string) [][]string {
 	GinkgoHelper()
-	command := exec.Command(filepath.Join(kubernetesPrograms(), "kubectl"),
-		append([]string{"--kubeconfig", kubeconfig(), "--namespace", "default"}, args...)...)
-	output, err := command.CombinedOutput()
+	output, err := kubectlCommand(args...).CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), "kubectl %v: %s", args, output)
 	var lines [][]string
 	for line := range strings.Lines(string(output)) {
@@ -28,15 +42,7 @@ func kubectl(args ...string) [][]string {
 	return lines
 }
 
-// kubeconfig writes an administrator's kubeconfig to a file that the running spec owns. Each
-// call makes a new folder, so that kubectl's discovery cache is never an older spec's.
-func kubeconfig() string {
-	GinkgoHelper()
-	user, err := testEnv.AddUser(envtest.User{Name: "tester", Groups: []string{"system:masters"}}, nil)
-	Expect(err).NotTo(HaveOccurred())
-	data, err := user.KubeConfig()
-	Expect(err).NotTo(HaveOccurred())
-	file := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
-	Expect(os.WriteFile(file, data, 0o600)).To(Succeed())
-	return file
+func kubectlCommand(args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(kubernetesPrograms(), "kubectl"),
+		append([]string{"--kubeconfig", kubeconfig, "--cache-dir", filepath.Dir(kubeconfig)}, args...)...)
 }

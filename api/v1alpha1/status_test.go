@@ -1,17 +1,11 @@
 package v1alpha1_test
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	meshv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 )
@@ -90,28 +84,3 @@ var _ = Describe("Status", Ordered, func() {
 		Expect(words).To(ContainElement(ContainElement("DESCRIPTION:")))
 	})
 })
-
-// kubectl runs the real kubectl against the suite's API server and gives the words of each
-// line that it prints.
-func kubectl(args ...string) [][]string {
-	GinkgoHelper()
-	user, err := testEnv.AddUser(envtest.User{Name: "tester", Groups: []string{"system:masters"}}, nil)
-	Expect(err).NotTo(HaveOccurred())
-	kubeconfig, err := user.KubeConfig()
-	Expect(err).NotTo(HaveOccurred())
-	folder := GinkgoT().TempDir()
-	file := filepath.Join(folder, "kubeconfig")
-	Expect(os.WriteFile(file, kubeconfig, 0o600)).To(Succeed())
-
-	command := exec.Command(filepath.Join(kubernetesPrograms(), "kubectl"),
-		append([]string{"--kubeconfig", file, "--cache-dir", folder, "--namespace", "default"}, args...)...)
-	output, err := command.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "kubectl %v: %s", args, output)
-	var lines [][]string
-	for line := range strings.Lines(string(output)) {
-		if words := strings.Fields(line); len(words) > 0 {
-			lines = append(lines, words)
-		}
-	}
-	return lines
-}

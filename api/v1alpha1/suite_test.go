@@ -33,6 +33,7 @@ var _ = BeforeSuite(func() {
 	cfg, err := testEnv.Start()
 	Expect(err).NotTo(HaveOccurred(), "the API server starts and takes the CRDs")
 	DeferCleanup(func() { Expect(testEnv.Stop()).To(Succeed()) })
+	writeKubeconfig()
 
 	scheme := runtime.NewScheme()
 	Expect(meshv1alpha1.AddToScheme(scheme)).To(Succeed())
