@@ -85,6 +85,7 @@ func redirect(from *v1alpha1.HTTPRedirect) *mesh.Redirect {
 		Scheme:           from.Scheme,
 		Port:             uint16(from.Port),
 		PortFromProtocol: from.DerivePort == v1alpha1.FromProtocolDefault,
+		PortFromRequest:  from.DerivePort == v1alpha1.FromRequestPort,
 		Code:             301,
 	}
 	if from.RedirectCode != 0 {

@@ -113,7 +113,7 @@ func PortNotFound(object mesh.ObjectID, path, host string, port uint16, known []
 	text := fmt.Sprintf("host %s has no port %d", host, port)
 	fix := "use one of " + strings.Join(known, ", ")
 	if port == 0 {
-		text = fmt.Sprintf("host %s has several ports and none is chosen", host)
+		text = fmt.Sprintf("host %s has several ports, none of them is the one that is called, and none is chosen", host)
 		fix = "set destination.port.number to one of " + strings.Join(known, ", ")
 	}
 	return codePortNotFound.finding(object, path, text, fix+"; until then it is answered 503")

@@ -107,7 +107,7 @@ var (
 	codePortNotFound = Entry{
 		Code: "FL0104", Reason: ReasonPortNotFound, Topic: References,
 		Title: "the host has no such port, or several and none is chosen",
-		Cause: "A destination names a port that its Service has not, or names none where the Service has several. What is routed there is answered 503; the object's other routes serve.",
+		Cause: "A destination names a port that its Service has not, or names none where the Service has several and not the one that was called. What is routed there is answered 503; the object's other routes serve.",
 		Fix:   "Set `destination.port.number` to a port of the Service.",
 	}
 )

@@ -29,12 +29,8 @@ func (c *checker) redirect(path *field.Path, redirect *v1alpha1.HTTPRedirect) {
 			c.conflict(path, "port and derivePort are both set", "set one of them")
 		}
 	}
-	switch redirect.DerivePort {
-	case "", v1alpha1.FromProtocolDefault:
-	case v1alpha1.FromRequestPort:
-		c.notImplemented(path.Child("derivePort"), "FROM_REQUEST_PORT is", "set redirect.port to the port")
-	default:
-		c.invalid(path.Child("derivePort"), fmt.Sprintf("%q is unknown", redirect.DerivePort), "use FROM_PROTOCOL_DEFAULT")
+	if !slices.Contains([]string{"", v1alpha1.FromProtocolDefault, v1alpha1.FromRequestPort}, redirect.DerivePort) {
+		c.invalid(path.Child("derivePort"), fmt.Sprintf("%q is unknown", redirect.DerivePort), "use FROM_PROTOCOL_DEFAULT or FROM_REQUEST_PORT")
 	}
 	if !slices.Contains([]string{"", "http", "https"}, redirect.Scheme) {
 		c.invalid(path.Child("scheme"), fmt.Sprintf("%q is not a scheme", redirect.Scheme), "use http or https")

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -76,9 +78,13 @@ func (c *checker) port(path *field.Path, number int32) {
 	}
 }
 
+// maxDuration is the longest that Envoy 1.40 takes, found by trying: one second more is
+// refused as out of range.
+const maxDuration = 9223372035 * time.Second
+
 func (c *checker) duration(path *field.Path, duration v1alpha1.Duration) {
-	if d, err := duration.Parse(); err != nil || d <= 0 {
-		c.invalid(path, fmt.Sprintf("%q is not a duration above zero", string(duration)), "write a number with a unit of h, m, s or ms, such as 5s or 1m30s")
+	if d, err := duration.Parse(); err != nil || d < time.Millisecond || d > maxDuration {
+		c.invalid(path, fmt.Sprintf("%q is not a duration from 1ms to 292 years", string(duration)), "write a number with a unit of h, m, s or ms, such as 5s or 1m30s")
 	}
 }
 
@@ -100,19 +106,39 @@ func (c *checker) newPath(path *field.Path, value string) {
 	}
 }
 
-// regex checks an expression and returns it compiled, nil if it is not one.
+// regex checks an expression and returns it compiled, nil if it is not one. How large an
+// expression may become in a proxy is a setting of the proxy (re2.max_program_size).
 func (c *checker) regex(path *field.Path, expression string) *regexp.Regexp {
-	// Go's syntax is RE2's, apart from \C (RE2: one byte), which Go refuses.
+	// Go's syntax is RE2's, apart from \C (RE2: one byte), which Go refuses, and from code
+	// points above \x{FF}, which Envoy refuses, as it compares bytes.
 	compiled, err := regexp.Compile(expression)
+	if escape := escapeBeyondByte(expression); err == nil && escape != "" {
+		err = fmt.Errorf("%s is above \\x{FF}: write the character itself", escape)
+	}
+	var syntaxError *syntax.Error
+	if errors.As(err, &syntaxError) {
+		// Its own text repeats the expression or a part of it.
+		err = errors.New(syntaxError.Code.String())
+	}
 	if err != nil {
-		// The type's own text repeats the expression.
-		if syntax := errors.Unwrap(err); syntax != nil {
-			err = syntax
-		}
 		c.add(message.InvalidRegex(c.object, path.String(), expression, err))
 		return nil
 	}
 	return compiled
+}
+
+// escapes are a backslash with what belongs to it.
+var escapes = regexp.MustCompile(`\\(x\{[0-9A-Fa-f]+\}|.)`)
+
+// escapeBeyondByte returns the first escape of a code point above 0xFF, nothing if there is none.
+func escapeBeyondByte(expression string) string {
+	for _, escape := range escapes.FindAllString(expression, -1) {
+		digits, isCodePoint := strings.CutPrefix(escape, `\x{`)
+		if isCodePoint && len(strings.TrimLeft(strings.TrimSuffix(digits, "}"), "0")) > 2 {
+			return escape
+		}
+	}
+	return ""
 }
 
 // printable reports whether the text has no white space and no control characters.

@@ -39,16 +39,42 @@ var unimplemented = map[string][]string{
 // which; the others give FL0002 too.
 var partial = map[string]map[string]string{
 	kindVirtualService: {
-		"spec.exportTo[]":                 "only `*`",
-		"spec.gateways[]":                 "only `mesh`",
-		"spec.hosts[]":                    "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
-		"spec.http[].match[].gateways[]":  "only `mesh`",
-		"spec.http[].redirect.derivePort": "only `FROM_PROTOCOL_DEFAULT`",
+		"spec.exportTo[]":                "only `*`",
+		"spec.gateways[]":                "only `mesh`",
+		"spec.hosts[]":                   "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
+		"spec.http[].match[].gateways[]": "only `mesh`",
 	},
 	kindDestinationRule: {
 		"spec.exportTo[]": "only `*`",
 		"spec.host":       "exact names; no wildcards and no IP addresses",
 	},
+}
+
+// State says what Fairlead does with a field.
+type State string
+
+// The states of a field.
+const (
+	// Implemented fields do what their documentation says.
+	Implemented State = "implemented"
+	// Partial fields do so for some values; others give FL0002.
+	Partial State = "partly"
+	// NotImplemented fields give FL0002.
+	NotImplemented State = "not yet"
+)
+
+// SupportOf returns the state of a field of a kind, such as "spec.http[].timeout", and for
+// a partial one a word on which values it takes.
+func SupportOf(kind, field string) (State, string) {
+	for _, listed := range unimplemented[kind] {
+		if rest, found := strings.CutPrefix(field, listed); found && (rest == "" || rest[0] == '.' || rest[0] == '[' || rest[0] == '{') {
+			return NotImplemented, ""
+		}
+	}
+	if note, found := partial[kind][field]; found {
+		return Partial, note
+	}
+	return Implemented, ""
 }
 
 // unimplementedFields finds the fields that are set and listed in unimplemented, one
