@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -33,8 +34,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
-		// A second Ctrl-C ends this process at once, and the kernel its children.
-		stop()
+		// A second Ctrl-C ends this process at once, and the kernel its children. Not
+		// within a second, though: some, such as timeout(1), send each signal twice.
+		time.AfterFunc(time.Second, stop)
 	}()
 	err := root().ExecuteContext(ctx)
 	var status exitStatus
@@ -59,7 +61,7 @@ func root() *cobra.Command {
 	if filepath.Base(os.Args[0]) == "kubectl-fairlead" {
 		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"}
 	}
-	command.AddCommand(upCommand())
+	command.AddCommand(upCommand(), runCommand())
 	return command
 }
 
