@@ -1,0 +1,239 @@
+// Command fairlead-manager is the control plane: it watches the API server, serves Envoy
+// its configuration, and tells in the status of objects what became of them. This file
+// reads flags and puts the components together; it holds no logic of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers"
+	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/publish"
+	"fairlead.dev/fairlead/internal/status"
+	"fairlead.dev/fairlead/internal/xds"
+)
+
+// gcPercent is GOGC where the environment does not set it: the manager's garbage is short
+// bursts around a change, and a sidecar-sized footprint is worth the few per cent of CPU.
+const gcPercent = 50
+
+// maxSocketPath is the size of sun_path less its closing zero, unix(7).
+const maxSocketPath = 107
+
+// settings are what the flags say.
+type settings struct {
+	xdsSocket               string
+	metricsAddress          string
+	healthAddress           string
+	leaderElect             bool
+	leaderElectionNamespace string
+	clusterDomain           string
+	reconnectGrace          time.Duration
+	logFormat               string
+	logLevel                slog.Level
+}
+
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	given, err := readFlags(os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "fairlead-manager:", err)
+		os.Exit(2)
+	}
+	log := newLogger(given, os.Stderr)
+	ctx := ctrl.SetupSignalHandler()
+	if err := run(ctx, given, log); err != nil {
+		log.Error("Stopped", "err", err)
+		os.Exit(1)
+	}
+}
+
+// readFlags reads the command line; it returns all that is wrong with it at once.
+func readFlags(arguments []string, output io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("fairlead-manager", flag.ContinueOnError)
+	flags.SetOutput(output)
+	config.RegisterFlags(flags)
+	flags.StringVar(&s.xdsSocket, "xds-socket", "/run/fairlead/xds/xds.sock",
+		"path of the Unix socket on which proxies are served; its folder is made for this user alone")
+	flags.StringVar(&s.metricsAddress, "metrics-bind-address", "0", "address for Prometheus metrics over HTTP, such as :8080; 0 serves none")
+	flags.StringVar(&s.healthAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz; 0 serves none")
+	flags.BoolVar(&s.leaderElect, "leader-elect", false, "let one of several replicas write status; needed wherever more than one runs")
+	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease; empty means the one that the manager runs in")
+	flags.StringVar(&s.clusterDomain, "cluster-domain", "cluster.local", "domain that ends the full names of services")
+	flags.DurationVar(&s.reconnectGrace, "reconnect-grace", 10*time.Second,
+		"how long a proxy that disconnected still counts, and how long proxies have to connect after a start")
+	flags.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	if err := flags.Parse(arguments); err != nil {
+		return s, err
+	}
+
+	var faults []error
+	if flags.NArg() > 0 {
+		faults = append(faults, fmt.Errorf("unexpected argument %q: everything is given by flags", flags.Arg(0)))
+	}
+	if s.xdsSocket == "" || len(s.xdsSocket) > maxSocketPath {
+		faults = append(faults, fmt.Errorf("--xds-socket %q: give a path of 1 to %d bytes, which is what Unix sockets take", s.xdsSocket, maxSocketPath))
+	}
+	if s.logFormat != "text" && s.logFormat != "json" {
+		faults = append(faults, fmt.Errorf("--log-format %q: write text or json", s.logFormat))
+	}
+	if s.clusterDomain == "" {
+		faults = append(faults, errors.New("--cluster-domain is empty: give the cluster's DNS domain, usually cluster.local"))
+	}
+	if s.reconnectGrace < 0 {
+		faults = append(faults, fmt.Errorf("--reconnect-grace %s: write a duration of 0s or more", s.reconnectGrace))
+	}
+	return s, errors.Join(faults...)
+}
+
+// newLogger returns the program's logger and makes the libraries log through it; what they
+// say of their ordinary work shows at level debug only.
+func newLogger(s settings, output io.Writer) *slog.Logger {
+	handler := func(level slog.Level) slog.Handler {
+		options := &slog.HandlerOptions{Level: level}
+		if s.logFormat == "json" {
+			return slog.NewJSONHandler(output, options)
+		}
+		return slog.NewTextHandler(output, options)
+	}
+	libraries := s.logLevel
+	if libraries > slog.LevelDebug {
+		libraries = max(libraries, slog.LevelWarn)
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(handler(libraries)))
+	klog.SetSlogLogger(slog.New(handler(libraries)))
+	return slog.New(handler(s.logLevel))
+}
+
+// run serves until the context ends.
+func run(ctx context.Context, s settings, log *slog.Logger) error {
+	access, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the API server: %w: give --kubeconfig, or run in a cluster", err)
+	}
+	m, err := newManager(access, s)
+	if err != nil {
+		return err
+	}
+	ready, err := assemble(ctx, m, s, log)
+	if err != nil {
+		return err
+	}
+	if err := m.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add /healthz: %w", err)
+	}
+	if err := m.AddReadyzCheck("published", publishedCheck(ready)); err != nil {
+		return fmt.Errorf("add /readyz: %w", err)
+	}
+	log.Info("Started", "api", access.Host, "leaderElection", s.leaderElect)
+	return m.Start(ctx)
+}
+
+// newManager makes the manager for the API server given.
+func newManager(access *rest.Config, s settings) (manager.Manager, error) {
+	// Only what is read: the whole of client-go's scheme costs memory.
+	scheme := runtime.NewScheme()
+	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	if err := builder.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register kinds: %w", err)
+	}
+	m, err := ctrl.NewManager(access, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(),
+		Metrics:                       metricsserver.Options{BindAddress: s.metricsAddress},
+		HealthProbeBindAddress:        s.healthAddress,
+		LeaderElection:                s.leaderElect,
+		LeaderElectionID:              "fairlead-manager",
+		LeaderElectionNamespace:       s.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the program ends when the manager does
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager for %s: %w", access.Host, err)
+	}
+	for _, kind := range []string{convert.KindVirtualService, convert.KindDestinationRule} {
+		group := schema.GroupKind{Group: v1alpha1.GroupName, Kind: kind}
+		if _, err := m.GetRESTMapper().RESTMapping(group, v1alpha1.Version); meta.IsNoMatchError(err) {
+			return nil, fmt.Errorf("%s does not know %s: install the CRDs first (make install)", access.Host, group)
+		} else if err != nil {
+			return nil, fmt.Errorf("ask %s for its kinds: %w", access.Host, err)
+		}
+	}
+	return m, nil
+}
+
+// assemble adds the components to the manager, in the order in which data flows. The
+// channel that it returns is closed once proxies are served.
+func assemble(ctx context.Context, m manager.Manager, s settings, log *slog.Logger) (<-chan struct{}, error) {
+	wallClock := clock.RealClock{}
+	store := mesh.NewStore()
+	table := status.NewTable(wallClock)
+	primer, err := controllers.Setup(ctx, m, controllers.Options{
+		Store: store, Table: table, Clock: wallClock, Log: log,
+		Convert: convert.Options{ClusterDomain: s.clusterDomain},
+	})
+	if err != nil {
+		return nil, err
+	}
+	cache := xds.NewCache(xds.Options{
+		Clock: wallClock, Log: log, ReconnectGrace: s.reconnectGrace,
+		Report: table.Delivered, Metrics: xds.NewMetrics(metrics.Registry),
+	})
+	publisher := publish.New(publish.Options{
+		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
+	})
+	server := xds.NewServer(cache, xds.ServerOptions{
+		Socket: s.xdsSocket, After: publisher.Published(), Directory: publisher, Log: log,
+	})
+	for _, component := range []manager.Runnable{publisher, server} {
+		if err := m.Add(component); err != nil {
+			return nil, fmt.Errorf("add %T: %w", component, err)
+		}
+	}
+	return publisher.Published(), nil
+}
+
+// publishedCheck fails until the channel is closed.
+func publishedCheck(published <-chan struct{}) healthz.Checker {
+	return func(*http.Request) error {
+		select {
+		case <-published:
+			return nil
+		default:
+			return errors.New("the mesh is not read yet: no proxy is served")
+		}
+	}
+}
