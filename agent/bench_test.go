@@ -63,10 +63,10 @@ func BenchmarkStart(b *testing.B) {
 	if err := c.serve(node, "1", toApp("app|9080", "1")); err != nil {
 		b.Fatal(err)
 	}
-	alone := []string{"--config-path", filepath.Join(dir, "envoy-rev0.json"), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"}
+	alone := []string{"--config-path", filepath.Join(dir, "envoy-rev0.json"), "--disable-hot-restart", "--concurrency", "1", "--log-level", "off"}
 	agent := []string{
 		"proxy", "--pod-name=reviews-v1", "--pod-namespace=shop", "--xds-socket=" + socket, "--app=9080=127.0.0.1:1",
-		"--dir=" + dir, "--envoy=" + envoyBinary, "--concurrency=1", "--log-level=error",
+		"--dir=" + dir, "--envoy=" + envoyBinary, "--concurrency=1", "--log-level=error", "--envoy-log-level=critical",
 	}
 	var withAgent, withoutAgent time.Duration
 	var most float64
@@ -109,6 +109,8 @@ func live(b *testing.B, program string, arguments []string, socket string) (time
 		b.Fatal(err)
 	}
 	client := testenv.UnixClient(socket)
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
 	for {
 		response, err := client.Get("http://program/ready")
 		if err == nil {
@@ -122,7 +124,7 @@ func live(b *testing.B, program string, arguments []string, socket string) (time
 			_ = command.Process.Kill()
 			b.Fatalf("%s was not live after %s: %v", program, patience, err)
 		}
-		time.Sleep(time.Millisecond)
+		<-pace.C
 	}
 	took := time.Since(started)
 	return took, func(look func(pid int) float64) float64 {
