@@ -29,6 +29,7 @@ func (p *Publisher) publish() {
 		return updates[key]
 	}
 
+	p.sweep(stirred)
 	moves := p.moveNodes(changes.Keys)
 
 	stale := map[translate.Unit]struct{}{}
@@ -102,7 +103,6 @@ func (p *Publisher) publish() {
 	for id, key := range moves {
 		p.options.Cache.Move(id, key)
 	}
-	p.sweep(stirred)
 	p.options.Log.Debug("Published", "keys", len(changes.Keys), "objects", len(changes.Objects), "units", len(stale),
 		"classes", len(publication.Updates), "took", p.options.Clock.Since(started).String())
 }

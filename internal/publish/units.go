@@ -16,6 +16,8 @@ type unit struct {
 	read      map[mesh.Key]struct{}
 	// classes are the keys of those that it is part of.
 	classes map[string]struct{}
+	// found are the objects that it finds something wrong with.
+	found map[mesh.ObjectID]struct{}
 }
 
 // class is a class of proxies with the units that make up its view.
@@ -101,18 +103,22 @@ func (p *Publisher) translateUnit(id translate.Unit, stirred map[mesh.ObjectID]s
 // noteFindings replaces what a unit found.
 func (p *Publisher) noteFindings(id translate.Unit, found []message.Finding, stirred map[mesh.ObjectID]struct{}) {
 	byObject := map[mesh.ObjectID][]message.Finding{}
+	objects := map[mesh.ObjectID]struct{}{}
 	for _, finding := range found {
 		byObject[finding.Object] = append(byObject[finding.Object], finding)
+		objects[finding.Object] = struct{}{}
 	}
-	for object, units := range p.findings {
-		if _, had := units[id]; had && byObject[object] == nil {
-			delete(units, id)
-			stirred[object] = struct{}{}
-			if len(units) == 0 {
-				delete(p.findings, object)
-			}
+	for object := range p.units[id].found {
+		if _, still := objects[object]; still {
+			continue
 		}
+		delete(p.findings[object], id)
+		if len(p.findings[object]) == 0 {
+			delete(p.findings, object)
+		}
+		stirred[object] = struct{}{}
 	}
+	p.units[id].found = objects
 	for object, list := range byObject {
 		if p.findings[object] == nil {
 			p.findings[object] = map[translate.Unit][]message.Finding{}

@@ -1,0 +1,191 @@
+package xds_test
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"go.uber.org/goleak"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/xds"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	reviews = mesh.ObjectID{Kind: "VirtualService", Namespace: "default", Name: "reviews"}
+	ratings = mesh.ObjectID{Kind: "VirtualService", Namespace: "default", Name: "ratings"}
+	rule    = mesh.ObjectID{Kind: "DestinationRule", Namespace: "default", Name: "reviews"}
+)
+
+// both runs a test in each variant of the protocol.
+func both(t *testing.T, test func(*bench, bool)) {
+	for name, delta := range map[string]bool{"delta": true, "state of the world": false} {
+		t.Run(name, func(t *testing.T) { test(newBench(t), delta) })
+	}
+}
+
+// settledProxy is a proxy that runs one cluster with its route.
+func (b *bench) settledProxy(delta bool, owners ...mesh.ObjectID) *proxy {
+	b.publish(nil, []*xds.Resource{
+		b.cluster("c1", ""), b.endpoints("c1", ""), b.listener("outbound", ""), b.scope("r"), b.route("r", "1", []string{"c1"}, owners...),
+	})
+	p := b.connect("default/front", delta)
+	p.subscribe(xds.ClusterType)
+	p.take(xds.ClusterType, "c1")
+	p.subscribe(xds.EndpointType, "c1")
+	p.take(xds.EndpointType, "c1")
+	p.subscribe(xds.ListenerType)
+	p.take(xds.ListenerType, "outbound")
+	p.subscribe(xds.ScopeType)
+	p.take(xds.ScopeType, "r")
+	p.subscribe(xds.RouteType, "r")
+	p.take(xds.RouteType, "r")
+	return p
+}
+
+func TestAProxyIsServedAndItsAcknowledgementsAreCounted(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+		p := b.settledProxy(delta, reviews)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+
+		b.publish(map[mesh.ObjectID]int64{reviews: 2}, []*xds.Resource{b.route("r", "2", []string{"c1"}, reviews)})
+		g := p.expect(xds.RouteType, "r")
+		b.g.Expect(b.counts(reviews)()).To(Equal([]int{1, 0, 0, 0}), "sent is not acknowledged")
+		b.g.Expect(b.report(reviews).Generation).To(Equal(int64(2)))
+		p.send(xds.RouteType, g.nonce, "", nil, nil, nil)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
+func TestAProxyWithNothingToServeIsAnsweredAllTheSame(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.connect("default/front", delta)
+		p.subscribe(xds.ClusterType)
+		p.nothing(xds.ClusterType)
+		b.publish(nil, nil)
+		p.take(xds.ClusterType)
+	})
+}
+
+func TestAChangeOfAnotherObjectIsNotAwaited(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta, reviews)
+		b.publish(map[mesh.ObjectID]int64{reviews: 1, ratings: 1}, nil)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}), "equal bytes are acknowledged already")
+
+		b.publish(map[mesh.ObjectID]int64{ratings: 2}, []*xds.Resource{b.cluster("c1", "changed", ratings)})
+		g := p.expect(xds.ClusterType, "c1")
+		b.g.Expect(b.counts(reviews)()).To(Equal([]int{1, 1, 0, 0}))
+		b.g.Expect(b.counts(ratings)()).To(Equal([]int{1, 0, 0, 0}))
+		p.send(xds.ClusterType, g.nonce, "", nil, nil, nil)
+		b.g.Eventually(b.counts(ratings)).Should(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
+func TestALaterChangeByOthersDoesNotTakeAnAcknowledgementBack(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(map[mesh.ObjectID]int64{rule: 1}, []*xds.Resource{b.endpoints("c1", "zone-a", rule)})
+		p.take(xds.EndpointType, "c1")
+		b.g.Eventually(b.counts(rule)).Should(Equal([]int{1, 1, 0, 0}))
+		// Endpoints come and go without the rule having changed.
+		b.publish(nil, []*xds.Resource{b.endpoints("c1", "zone-b", rule)})
+		p.expect(xds.EndpointType, "c1")
+		b.g.Expect(b.counts(rule)()).To(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
+func TestWhatAGenerationTookItsHandsOffIsAwaited(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+		p := b.settledProxy(delta, reviews)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+		// The object routes another host now: its old route falls back to the default.
+		b.publish(map[mesh.ObjectID]int64{reviews: 2}, []*xds.Resource{b.route("r", "default", []string{"c1"})})
+		g := p.expect(xds.RouteType, "r")
+		b.g.Expect(b.counts(reviews)()).To(Equal([]int{1, 0, 0, 0}))
+		p.send(xds.RouteType, g.nonce, "", nil, nil, nil)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
+func TestRoutesWaitForTheirClustersAndEndpoints(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(nil, []*xds.Resource{b.cluster("c2", ""), b.endpoints("c2", ""), b.route("r", "2", []string{"c2"})}, xds.Key{TypeURL: xds.ClusterType, Name: "c1"}, xds.Key{TypeURL: xds.EndpointType, Name: "c1"})
+
+		// The new cluster comes, the old one stays.
+		if delta {
+			p.take(xds.ClusterType, "c2")
+		} else {
+			p.take(xds.ClusterType, "c1", "c2")
+		}
+		p.nothing(xds.RouteType)
+		p.subscribe(xds.EndpointType, "c2")
+		g := p.expect(xds.EndpointType, "c2")
+		p.nothing(xds.RouteType)
+		p.send(xds.EndpointType, g.nonce, "", nil, nil, nil)
+
+		g = p.expect(xds.RouteType, "r")
+		p.nothing(xds.ClusterType)
+		p.send(xds.RouteType, g.nonce, "", nil, nil, nil)
+		// Nothing needs the old cluster any more.
+		if delta {
+			p.take(xds.ClusterType, "-c1")
+		} else {
+			p.take(xds.ClusterType, "c2")
+		}
+		p.nothing(xds.EndpointType)
+	})
+}
+
+func TestARouteIsSentInTheEndIfItsClusterIsNotAcknowledged(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(nil, []*xds.Resource{b.cluster("c2", ""), b.endpoints("c2", ""), b.route("r", "2", []string{"c2"})})
+		p.next(xds.ClusterType)
+		p.nothing(xds.RouteType)
+		b.clock.Step(xds.DefaultGateTimeout)
+		p.take(xds.RouteType, "r")
+	})
+}
+
+func TestEndpointsAreSentAgainForAClusterThatWasReplaced(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(nil, []*xds.Resource{b.cluster("c1", "changed")})
+		p.take(xds.ClusterType, "c1")
+		p.take(xds.EndpointType, "c1")
+		p.nothing(xds.RouteType)
+	})
+}
+
+func TestAClientThatAsksForClustersByNameIsServedItsRouteFirst(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(map[mesh.ObjectID]int64{reviews: 1, ratings: 1}, []*xds.Resource{
+			b.cluster("c1", ""), b.endpoints("c1", ""), b.route("r", "1", []string{"c1"}, reviews), b.route("other", "1", []string{"c1"}, ratings),
+		})
+		p := b.connect("default/grpc", delta)
+		p.subscribe(xds.RouteType, "r")
+		p.take(xds.RouteType, "r")
+		p.subscribe(xds.ClusterType, "c1")
+		p.take(xds.ClusterType, "c1")
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+		b.g.Expect(b.counts(ratings)()).To(Equal([]int{0, 0, 0, 0}), "only what it asked for concerns it")
+	})
+}
+
+func TestARequestForNothingIsNotARequestForEverything(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(nil, []*xds.Resource{b.endpoints("c1", ""), b.route("r", "1", nil)})
+		p := b.connect("default/front", delta)
+		p.subscribe(xds.EndpointType)
+		p.subscribe(xds.RouteType)
+		p.subscribe(xds.ClusterType)
+		p.take(xds.ClusterType)
+		p.nothing(xds.EndpointType)
+		p.nothing(xds.RouteType)
+	})
+}
