@@ -28,5 +28,6 @@ func TestEveryCaseIsValid(t *testing.T) {
 		for _, resource := range resources {
 			checkValid(t, resource)
 		}
+		checkWhole(t, resources)
 	}
 }

@@ -1,0 +1,346 @@
+package translate_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/translate"
+)
+
+// The publisher translates a unit again only if a key that the unit read has changed. So
+// whatever happens to a mesh, translating a unit whose keys did not change must give the
+// same as before, and the same mesh must give the same bytes however it came about.
+func TestUnitsReadWhatTheyDependOn(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			m := &randomMesh{random: rand.New(rand.NewPCG(seed, 0)), store: mesh.NewStore()}
+			m.forget()
+			known := recordings{}
+			for step := range 150 {
+				what := m.change()
+				changed := m.store.Take().Keys
+				known.follow(t, m.store, changed, fmt.Sprintf("step %d, %s", step, what))
+				if t.Failed() {
+					return
+				}
+			}
+			again := m.rebuilt()
+			for id, recording := range known {
+				if got := id.read(again); got != recording.text {
+					t.Fatalf("%v differs in a mesh that was built in another order:\n%s", id, cmp.Diff(recording.text, got))
+				}
+			}
+		})
+	}
+}
+
+// reading is one of the three things that the publisher reads the mesh for: the class of
+// a workload, the units of a class, a unit.
+type reading struct {
+	Workload mesh.NamespacedName
+	Class    translate.Class
+	Unit     translate.Unit
+}
+
+func (r reading) read(view mesh.View) string {
+	switch {
+	case r.Workload != mesh.NamespacedName{}:
+		if workload := view.Workload(r.Workload); workload != nil {
+			return translate.ClassOf(view, workload).Key()
+		}
+		return "none"
+	case r.Class != translate.Class{}:
+		return fmt.Sprintf("%+v", translate.Units(view, r.Class))
+	}
+	result := translate.Translate(view, r.Unit)
+	text := fmt.Sprintf("%+v\n", result.Findings)
+	for _, resource := range result.Resources {
+		bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(resource.Message)
+		text += fmt.Sprintf("%s %q requires %q owned by %v: %q %v\n", resource.TypeURL, resource.Name, resource.Requires, resource.Owners, bytes, err)
+	}
+	return text
+}
+
+type recording struct {
+	text string
+	keys map[mesh.Key]struct{}
+}
+
+type recordings map[reading]recording
+
+// follow reads everything again, and tells what differs though nothing that it had read
+// was said to have changed.
+func (k recordings) follow(t *testing.T, store *mesh.Store, changed map[mesh.Key]struct{}, what string) {
+	t.Helper()
+	now := recordings{}
+	var record func(id reading)
+	record = func(id reading) {
+		if _, done := now[id]; done {
+			return
+		}
+		view := mesh.NewRecorder(store)
+		now[id] = recording{id.read(view), view.Read}
+		before, known := k[id]
+		if !known || slices.ContainsFunc(slices.Collect(maps.Keys(changed)), func(key mesh.Key) bool {
+			_, read := before.keys[key]
+			return read
+		}) {
+			return
+		}
+		if diff := cmp.Diff(before.text, now[id].text); diff != "" {
+			t.Errorf("%s: %+v changed, though it read none of %v:\n%s", what, id, changed, diff)
+		}
+	}
+	for _, workload := range store.Workloads() {
+		record(reading{Workload: workload.Key()})
+		class := translate.ClassOf(store, workload)
+		record(reading{Class: class})
+		units := translate.Units(store, class)
+		if !slices.IsSortedFunc(units, translate.Unit.Compare) {
+			t.Errorf("%s: units are not sorted: %+v", what, units)
+		}
+		var resources []translate.Resource
+		for _, unit := range units {
+			record(reading{Unit: unit})
+			resources = append(resources, translate.Translate(store, unit).Resources...)
+		}
+		checkWhole(t, resources)
+	}
+	clear(k)
+	maps.Copy(k, now)
+}
+
+// randomMesh is a mesh to which random things happen.
+type randomMesh struct {
+	random *rand.Rand
+	store  *mesh.Store
+
+	services  map[string]*mesh.Service
+	slices    map[string][]mesh.Endpoint
+	workloads map[mesh.NamespacedName]*mesh.Workload
+	tables    map[mesh.ObjectID]*mesh.RouteTable
+	policies  map[mesh.ObjectID]*mesh.Policy
+	ranges    []netip.Prefix
+}
+
+func (m *randomMesh) forget() {
+	m.services, m.slices = map[string]*mesh.Service{}, map[string][]mesh.Endpoint{}
+	m.workloads = map[mesh.NamespacedName]*mesh.Workload{}
+	m.tables, m.policies = map[mesh.ObjectID]*mesh.RouteTable{}, map[mesh.ObjectID]*mesh.Policy{}
+}
+
+// rebuilt returns a store with the same values, set in another order.
+func (m *randomMesh) rebuilt() *mesh.Store {
+	store := mesh.NewStore()
+	var steps []func()
+	add := func(step func()) { steps = append(steps, step) }
+	for _, table := range m.tables {
+		add(func() { store.SetRouteTable(table) })
+	}
+	for _, policy := range m.policies {
+		add(func() { store.SetPolicy(policy) })
+	}
+	for _, service := range m.services {
+		add(func() { store.SetService(service) })
+	}
+	for host, endpoints := range m.slices {
+		add(func() { store.SetEndpoints(host, "slice", endpoints) })
+	}
+	for _, workload := range m.workloads {
+		add(func() { store.SetWorkload(workload) })
+	}
+	add(func() { store.SetServiceRanges(m.ranges) })
+	m.random.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	for _, step := range steps {
+		step()
+	}
+	return store
+}
+
+var (
+	someNames      = []string{"reviews", "ratings", "store"}
+	someNamespaces = []string{"default", "prod"}
+	someLabels     = []map[string]string{{"version": "v1"}, {"version": "v2"}, {"app": "front", "version": "v1"}, {"app": "back"}}
+	someProtocols  = []mesh.Protocol{mesh.HTTP, mesh.GRPC, mesh.TCP}
+)
+
+func pick[T any](m *randomMesh, list []T) T { return list[m.random.IntN(len(list))] }
+
+func (m *randomMesh) host() string {
+	return mesh.ServiceHost(pick(m, someNames), pick(m, someNamespaces), "")
+}
+
+// routedHost is a service's, or one that only routes name, which may be a short name.
+func (m *randomMesh) routedHost() string {
+	return pick(m, []string{m.host(), m.host(), m.host(), "shop.example", "reviews.default", "store.prod.svc"})
+}
+
+// change lets one thing happen, and says what.
+func (m *randomMesh) change() string {
+	switch m.random.IntN(12) {
+	case 0, 1:
+		return m.changeService()
+	case 2, 3:
+		return m.changeEndpoints()
+	case 4, 5:
+		return m.changeWorkload()
+	case 6, 7, 8:
+		return m.changeTable()
+	case 9, 10:
+		return m.changePolicy()
+	}
+	m.ranges = nil
+	if m.random.IntN(2) == 0 {
+		m.ranges = []netip.Prefix{netip.MustParsePrefix(pick(m, []string{"10.96.0.0/16", "10.0.0.0/8"}))}
+	}
+	m.store.SetServiceRanges(m.ranges)
+	return fmt.Sprintf("service ranges %v", m.ranges)
+}
+
+func (m *randomMesh) changeService() string {
+	name, namespace := pick(m, someNames), pick(m, someNamespaces)
+	host := mesh.ServiceHost(name, namespace, "")
+	if m.random.IntN(4) == 0 {
+		delete(m.services, host)
+		m.store.DeleteService(host)
+		return "no service " + host
+	}
+	service := &mesh.Service{
+		Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "Service", Namespace: namespace, Name: name}},
+		Host:   host, Name: name, Namespace: namespace,
+	}
+	if m.random.IntN(4) != 0 {
+		// No two services have one address at a time.
+		part := byte(slices.Index(someNames, name)*2 + slices.Index(someNamespaces, namespace))
+		service.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 96, part, byte(m.random.IntN(250))})}
+	}
+	for i := range 1 + m.random.IntN(3) {
+		service.Ports = append(service.Ports, mesh.ServicePort{
+			Name: fmt.Sprint("port-", i), Number: pick(m, []uint16{80, 8080, 9080}) + uint16(i), Protocol: pick(m, someProtocols),
+		})
+	}
+	m.services[host] = service
+	m.store.SetService(service)
+	return fmt.Sprintf("service %+v", service)
+}
+
+func (m *randomMesh) changeEndpoints() string {
+	host := m.host()
+	var endpoints []mesh.Endpoint
+	for i := range m.random.IntN(4) {
+		endpoint := mesh.Endpoint{
+			Address: netip.AddrFrom4([4]byte{198, 18, 0, byte(m.random.IntN(250))}), Port: 9080, PortName: fmt.Sprint("port-", i%2),
+			Ready: m.random.IntN(3) != 0, Serving: true, Terminating: m.random.IntN(2) == 0, Labels: pick(m, someLabels),
+		}
+		if m.random.IntN(2) == 0 {
+			endpoint.Workload = m.workloadName()
+		}
+		endpoints = append(endpoints, endpoint)
+	}
+	delete(m.slices, host)
+	if len(endpoints) > 0 {
+		m.slices[host] = endpoints
+	}
+	m.store.SetEndpoints(host, "slice", endpoints)
+	return fmt.Sprintf("endpoints of %s: %+v", host, endpoints)
+}
+
+func (m *randomMesh) workloadName() mesh.NamespacedName {
+	return mesh.NamespacedName{Namespace: pick(m, someNamespaces), Name: pick(m, []string{"one", "two"})}
+}
+
+func (m *randomMesh) changeWorkload() string {
+	name := m.workloadName()
+	if m.random.IntN(5) == 0 {
+		delete(m.workloads, name)
+		m.store.DeleteWorkload(name)
+		return "no workload " + name.String()
+	}
+	workload := &mesh.Workload{
+		Namespace: name.Namespace, Name: name.Name, Labels: pick(m, someLabels), Explicit: name.Name == "one",
+		Address:  netip.AddrFrom4([4]byte{198, 18, 1, byte(m.random.IntN(250))}),
+		Locality: mesh.Locality{Region: "eu", Zone: pick(m, []string{"a", "b"})},
+		Ports:    []mesh.WorkloadPort{{Number: 9080, Protocol: pick(m, someProtocols)}},
+	}
+	if m.random.IntN(2) == 0 {
+		workload.OutboundTCP = []mesh.OutboundTCP{{Host: m.host(), Port: 80, ListenPort: 3306}}
+	}
+	m.workloads[name] = workload
+	m.store.SetWorkload(workload)
+	return fmt.Sprintf("workload %+v", workload)
+}
+
+func (m *randomMesh) origin(kind string) mesh.Origin {
+	name := pick(m, []string{"a", "b", "c"})
+	return mesh.Origin{
+		ObjectID: mesh.ObjectID{Kind: kind, Namespace: "default", Name: name},
+		Created:  time.Unix(int64(name[0]), 0),
+	}
+}
+
+func (m *randomMesh) changeTable() string {
+	table := &mesh.RouteTable{Origin: m.origin("VirtualService")}
+	if m.random.IntN(4) == 0 {
+		delete(m.tables, table.Origin.ObjectID)
+		m.store.DeleteRouteTable(table.Origin.ObjectID)
+		return "no " + table.Origin.String()
+	}
+	table.Hosts = []string{m.routedHost(), m.routedHost()}
+	for i := range m.random.IntN(3) {
+		route := mesh.HTTPRoute{Path: fmt.Sprintf("spec.http[%d]", i)}
+		if m.random.IntN(2) == 0 {
+			match := mesh.HTTPMatch{Port: pick(m, []uint16{0, 80, 8080})}
+			if m.random.IntN(2) == 0 {
+				match.SourceLabels = pick(m, someLabels)
+			}
+			if m.random.IntN(3) == 0 {
+				match.SourceNamespace = pick(m, someNamespaces)
+			}
+			route.Matches = []mesh.HTTPMatch{match}
+		}
+		for range 1 + m.random.IntN(2) {
+			destination := mesh.Destination{
+				Path: route.Path + ".route", Host: m.routedHost(), Port: pick(m, []uint16{0, 0, 80, 8080}), Weight: m.random.Uint32N(3),
+			}
+			switch m.random.IntN(3) {
+			case 0:
+				destination.Subset = pick(m, []string{"v1", "v2"})
+			case 1:
+				destination.Labels = pick(m, someLabels)
+			}
+			route.Destinations = append(route.Destinations, destination)
+		}
+		table.HTTP = append(table.HTTP, route)
+	}
+	m.tables[table.Origin.ObjectID] = table
+	m.store.SetRouteTable(table)
+	return fmt.Sprintf("%+v", table)
+}
+
+func (m *randomMesh) changePolicy() string {
+	policy := &mesh.Policy{Origin: m.origin("DestinationRule"), Host: m.routedHost()}
+	if m.random.IntN(4) == 0 {
+		delete(m.policies, policy.Origin.ObjectID)
+		m.store.DeletePolicy(policy.Origin.ObjectID)
+		return "no " + policy.Origin.String()
+	}
+	for _, name := range []string{"v1", "v2"} {
+		if m.random.IntN(2) == 0 {
+			policy.Subsets = append(policy.Subsets, mesh.Subset{Name: name, Labels: pick(m, someLabels)})
+		}
+	}
+	m.policies[policy.Origin.ObjectID] = policy
+	m.store.SetPolicy(policy)
+	return fmt.Sprintf("%+v", policy)
+}
