@@ -18,9 +18,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -43,6 +41,9 @@ import (
 // gcPercent is GOGC where the environment does not set it: the manager's garbage is short
 // bursts around a change, and a sidecar-sized footprint is worth the few per cent of CPU.
 const gcPercent = 50
+
+// kindsTimeout is how long the API server may take to offer our kinds.
+const kindsTimeout = 30 * time.Second
 
 // maxSocketPath is the size of sun_path less its closing zero, unix(7).
 const maxSocketPath = 107
@@ -145,6 +146,9 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("find the API server: %w: give --kubeconfig, or run in a cluster", err)
 	}
+	if err := controllers.AwaitKinds(ctx, access, kindsTimeout, log); err != nil {
+		return err
+	}
 	m, err := newManager(access, s)
 	if err != nil {
 		return err
@@ -183,14 +187,6 @@ func newManager(access *rest.Config, s settings) (manager.Manager, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager for %s: %w", access.Host, err)
-	}
-	for _, kind := range []string{convert.KindVirtualService, convert.KindDestinationRule} {
-		group := schema.GroupKind{Group: v1alpha1.GroupName, Kind: kind}
-		if _, err := m.GetRESTMapper().RESTMapping(group, v1alpha1.Version); meta.IsNoMatchError(err) {
-			return nil, fmt.Errorf("%s does not know %s: install the CRDs first (make install)", access.Host, group)
-		} else if err != nil {
-			return nil, fmt.Errorf("ask %s for its kinds: %w", access.Host, err)
-		}
 	}
 	return m, nil
 }
