@@ -13,8 +13,12 @@ import (
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
-// addressWait bounds how long others may take to choose theirs.
-const addressWait = 10 * time.Second
+const (
+	// addressWait bounds how long others may take to choose theirs.
+	addressWait = 10 * time.Second
+	// lockInterval is how soon a lock is tried again that somebody holds.
+	lockInterval = 5 * time.Millisecond
+)
 
 // lastAddress is what the lock file remembers: addresses are given out in turn, so that
 // nobody gets one on which callers may still expect the workload that had it before.
@@ -102,12 +106,19 @@ func reserveOne(pod netip.Addr, ports []uint16) (*address, error) {
 
 // acquire waits for a lock that others hold for moments only.
 func acquire(path string, patience time.Duration) (*datadir.Lock, error) {
-	deadline := time.Now().Add(patience)
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	ticker := time.NewTicker(lockInterval)
+	defer ticker.Stop()
 	for {
 		lock, err := datadir.Acquire(path)
-		if _, held := errors.AsType[*datadir.HeldError](err); !held || time.Now().After(deadline) {
+		if _, held := errors.AsType[*datadir.HeldError](err); !held {
 			return lock, err
 		}
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-enough.C:
+			return nil, err
+		case <-ticker.C:
+		}
 	}
 }

@@ -30,50 +30,58 @@ func (w *workload) drain() {
 		}
 		return
 	}
-	known, err := awaitTerminating(ctx, w.client, w.pod)
+	called, err := awaitTerminating(ctx, w.client, w.pod)
 	if err != nil {
 		w.Say("callers may not have heard of the end: %v", err)
 	}
-	// Nobody calls a workload that no Service has.
-	if known {
-		time.Sleep(w.Drain)
+	if called {
+		// Callers' proxies hear of it in milliseconds, but nobody tells us that they have;
+		// the command may end sooner meanwhile.
+		pause := time.NewTimer(w.Drain)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-w.command.Done():
+		}
 	}
 }
 
-// awaitTerminating returns once no EndpointSlice has the Pod as ready, and whether any
-// has it at all.
-func awaitTerminating(ctx context.Context, c client.Client, pod *corev1.Pod) (known bool, err error) {
+// awaitTerminating returns once no EndpointSlice has the Pod as ready, and whether one
+// had it so until now: nobody calls a workload otherwise.
+func awaitTerminating(ctx context.Context, c client.Client, pod *corev1.Pod) (called bool, err error) {
 	ticker := time.NewTicker(drainInterval)
 	defer ticker.Stop()
 	for {
 		var slices discoveryv1.EndpointSliceList
 		if err := c.List(ctx, &slices, client.InNamespace(pod.Namespace)); err != nil {
-			return known, err
+			return called, err
 		}
-		listed, ready := find(slices.Items, pod)
-		known = known || listed
+		serving, ready := find(slices.Items, pod)
+		called = called || serving
 		if !ready {
-			return known, nil
+			return called, nil
 		}
 		select {
 		case <-ctx.Done():
-			return known, context.Cause(ctx)
+			return called, context.Cause(ctx)
 		case <-ticker.C:
 		}
 	}
 }
 
-func find(slices []discoveryv1.EndpointSlice, pod *corev1.Pod) (listed, ready bool) {
+// find tells whether the Pod is in EndpointSlices as one that callers may be sent to.
+func find(slices []discoveryv1.EndpointSlice, pod *corev1.Pod) (serving, ready bool) {
 	for i := range slices {
 		for _, endpoint := range slices[i].Endpoints {
 			if endpoint.TargetRef != nil && endpoint.TargetRef.UID == pod.UID {
-				listed = true
-				// Unknown means ready.
-				ready = ready || ptr.Deref(endpoint.Conditions.Ready, true)
+				// Unknown means ready, and serving as ready is.
+				isReady := ptr.Deref(endpoint.Conditions.Ready, true)
+				ready = ready || isReady
+				serving = serving || ptr.Deref(endpoint.Conditions.Serving, isReady)
 			}
 		}
 	}
-	return listed, ready
+	return serving, ready
 }
 
 // tasks are what goes on beside the workload.

@@ -18,16 +18,19 @@ import (
 )
 
 const (
-	// connectWait is for a `fairlead up` that was started a moment ago.
+	// connectWait is for a `fairlead up` that is still starting, startWait for one that
+	// was started together with this `run`.
 	connectWait     = 60 * time.Second
+	startWait       = 2 * time.Second
 	connectInterval = 50 * time.Millisecond
 )
 
 // connect returns a client once `fairlead up` has the Node, without which no controller
-// takes notice of a Pod. It fails at once if no `fairlead up` is running.
+// takes notice of a Pod. It fails soon if no `fairlead up` is running.
 func connect(ctx context.Context, dir datadir.Dir) (client.WithWatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
+	began := time.Now()
 	ticker := time.NewTicker(connectInterval)
 	defer ticker.Stop()
 	for {
@@ -35,7 +38,7 @@ func connect(ctx context.Context, dir datadir.Dir) (client.WithWatch, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !running {
+		if !running && time.Since(began) > startWait {
 			return nil, fmt.Errorf("no `fairlead up` is running on the data folder %s: start it with `fairlead up --data %s`", dir.Path(), dir.Path())
 		}
 		c, err := tryConnect(ctx, dir)
