@@ -108,7 +108,7 @@ fuzz: ## Run every fuzz target for FUZZTIME.
 	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Measure, and write test/bench/results.json and the table in docs/performance.md.
+bench: build envoy kube ## Measure, and write test/bench/results.json and the table in docs/performance.md.
 	@go run ./test/bench
 
 ##@ Build

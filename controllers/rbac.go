@@ -6,4 +6,4 @@ package controllers
 // +kubebuilder:rbac:groups="",resources=services;pods;namespaces;nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices;destinationrules,verbs=get;list;watch
-// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status,verbs=patch

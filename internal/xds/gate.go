@@ -45,7 +45,7 @@ func (s *session) passes(sub *subscription, target entry) bool {
 	}
 	if now.Sub(since) >= s.cache.options.GateTimeout {
 		s.log().Warn("A proxy was sent a resource before it acknowledged the clusters that it requires",
-			"resource", target.Key.String(), "waited", now.Sub(since).String())
+			"resource", target.String(), "waited", now.Sub(since).String())
 		return true
 	}
 	if !s.alarmed {

@@ -62,7 +62,7 @@ func (s *session) refuse(sub *subscription, f *flight, message string) {
 // withhold keeps a content from the proxy until it changes.
 func (s *session) withhold(sub *subscription, name string, e entry, message string) {
 	s.log().Warn("A proxy refused a resource, which is withheld until it changes",
-		"resource", e.Key.String(), "message", message)
+		"resource", e.String(), "message", message)
 	sub.refused[name] = refusal{hash: e.Hash, message: message}
 	if current, found := s.class.get(sub.typeURL, name); found && current.Hash == e.Hash {
 		delete(sub.dirty, name)

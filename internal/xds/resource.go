@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -39,10 +38,6 @@ type Key struct {
 
 // String returns the short type and the name, as in "route reviews.prod:9080".
 func (k Key) String() string { return shortNames[k.TypeURL] + " " + k.Name }
-
-func (k Key) compare(other Key) int {
-	return cmp.Or(cmp.Compare(k.TypeURL, other.TypeURL), cmp.Compare(k.Name, other.Name))
-}
 
 // Resource is one Envoy resource, marshalled. It is immutable and shared.
 type Resource struct {

@@ -74,8 +74,7 @@ func (s *Server) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		// Streams never end by themselves.
 		server.Stop()
-		<-ended
-		return nil
+		return <-ended
 	}
 }
 

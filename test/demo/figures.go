@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"os"
 )
 
 // figures are what the story measured.
@@ -52,6 +54,26 @@ func (f *figures) print(out io.Writer) {
 		}
 		fmt.Fprintf(out, "  %s  %-58s %s\n", mark, one.name, one.measured)
 	}
+}
+
+// write puts the figures into a file, if one is named.
+func (f *figures) write(path string) error {
+	if path == "" {
+		return nil
+	}
+	type written struct {
+		Name     string `json:"name"`
+		Measured string `json:"measured"`
+	}
+	var list []written
+	for _, one := range f.list {
+		list = append(list, written{one.name, one.measured})
+	}
+	encoded, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, encoded, 0o644)
 }
 
 // nearly reports whether a count is what a share of n independent requests gives: within

@@ -28,6 +28,7 @@ func run(args []string, out io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	endAfterwards := flags.Bool("end", os.Getenv("CI") == "true", "end after the story; otherwise Ctrl-C does [true if $CI is true]")
 	keep := flags.Bool("keep", false, "keep the data folder, with the programs' logs")
+	figuresFile := flags.String("figures", "", "`file` to write the figures to, as JSON")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -46,6 +47,9 @@ func run(args []string, out io.Writer) int {
 	err = tell(ctx, s, told)
 	if err == nil {
 		told.print(out)
+		err = told.write(*figuresFile)
+	}
+	if err == nil {
 		if !*endAfterwards && told.held() {
 			fmt.Fprintf(out, "\ndemo: passed\n\nEverything stays up until Ctrl-C. To go on by yourself, in another terminal:\n\n%s\n", s.hints())
 			err = s.watchOver(ctx)
@@ -53,28 +57,25 @@ func run(args []string, out io.Writer) int {
 	}
 	interrupted := ctx.Err() != nil
 	if err != nil && !interrupted {
-		fmt.Fprintf(out, "\ndemo: %v\n", err)
 		s.printLogs()
 	}
 	// From here on a second Ctrl-C ends the demo at once; the kernel then ends what it started.
 	stop()
 	fmt.Fprintln(out, "\nStopping everything.")
-	if stopErr := s.stop(*keep); stopErr != nil {
-		fmt.Fprintln(out, "demo:", stopErr)
-		err = errors.Join(err, stopErr)
+	if interrupted {
+		// That the story was broken off is no failure of what it is about.
+		err = nil
 	}
+	err = errors.Join(err, s.stop(*keep))
 	switch {
-	case interrupted && told.complete:
-		// The reader has seen the story's end.
-	case interrupted:
+	case err != nil:
+		fmt.Fprintf(out, "%v\ndemo: FAILED\n", err)
+		return 1
+	case interrupted && !told.complete:
 		fmt.Fprintln(out, "demo: interrupted")
 		return 130
-	case err != nil:
-		fmt.Fprintln(out, "demo: FAILED")
-		return 1
-	}
-	if !told.held() {
-		fmt.Fprintln(out, "demo: FAILED")
+	case !told.held():
+		fmt.Fprintln(out, "demo: FAILED, see the figures above")
 		return 1
 	}
 	fmt.Fprintln(out, "demo: passed")

@@ -307,12 +307,10 @@ func (s *stage) printLogs() {
 			s.say("\n-- last lines of %s\n%s", p.name, text)
 		}
 	}
-	logs, _ := filepath.Glob(filepath.Join(s.data, "logs", "*.log"))
-	for _, path := range logs {
-		if content, err := os.ReadFile(path); err == nil && len(content) > 0 {
-			lines := strings.Split(strings.TrimRight(string(content), "\n"), "\n")
-			s.say("\n-- last lines of %s\n%s", filepath.Base(path), strings.Join(lines[max(0, len(lines)-tailLength):], "\n"))
-		}
+	// The programs of `fairlead up` log to files; when one of them ends, `up` tells why.
+	if content, err := os.ReadFile(filepath.Join(s.data, "logs", "fairlead-manager.log")); err == nil {
+		lines := strings.Split(strings.TrimRight(string(content), "\n"), "\n")
+		s.say("\n-- last lines of the manager\n%s", strings.Join(lines[max(0, len(lines)-tailLength):], "\n"))
 	}
 }
 

@@ -11,12 +11,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
 	"fairlead.dev/fairlead/cmd/fairlead/internal/process"
@@ -90,11 +93,11 @@ func Up(ctx context.Context, o Options) error {
 	if err := lock.Write(datadir.Holder{PID: os.Getpid()}); err != nil {
 		return fmt.Errorf("data folder %s: %w", dir.Path(), err)
 	}
-	port, held1, err := choosePort(o.APIPort)
+	port, reserved, err := choosePort(o.APIPort, lastPortOf(dir))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = held1.Close() }()
+	defer func() { _ = reserved.Close() }()
 
 	inner, fail := context.WithCancelCause(ctx)
 	r := &running{options: o, dir: dir, launcher: process.NewLauncher(), began: time.Now(), fail: fail}
@@ -112,8 +115,13 @@ func Up(ctx context.Context, o Options) error {
 	return err
 }
 
-func choosePort(wanted uint16) (uint16, io.Closer, error) {
+// choosePort reserves the port asked for, or else the one of the last start, so that
+// workloads which ran on find the API server again, or else a free one.
+func choosePort(wanted, last uint16) (uint16, io.Closer, error) {
 	if wanted == 0 {
+		if held, err := reserve.Port(last); last != 0 && err == nil {
+			return last, held, nil
+		}
 		port, held, err := reserve.PortIn(firstPort, lastPort)
 		if err != nil {
 			return 0, nil, fmt.Errorf("port of the API server: %w: choose one with --api-port", err)
@@ -130,6 +138,19 @@ func choosePort(wanted uint16) (uint16, io.Closer, error) {
 		return 0, nil, fmt.Errorf("--api-port %d: %w", wanted, err)
 	}
 	return wanted, held, nil
+}
+
+// lastPortOf returns the port in the kubeconfig of the last start; 0 if there was none.
+func lastPortOf(dir datadir.Dir) uint16 {
+	config, err := clientcmd.BuildConfigFromFlags("", dir.Kubeconfig())
+	if err != nil {
+		return 0
+	}
+	address, err := netip.ParseAddrPort(strings.TrimPrefix(config.Host, "https://"))
+	if err != nil {
+		return 0
+	}
+	return address.Port()
 }
 
 // say tells a person what happened, with the time since the start.

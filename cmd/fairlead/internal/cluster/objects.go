@@ -3,12 +3,15 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -18,7 +21,6 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	meshv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/cmd/fairlead/internal/objects"
@@ -112,29 +114,49 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// awaitKinds returns once clients can discover the kinds that the CRDs define: a program
-// that asked before would wait long before it asks again.
+// awaitKinds returns once the kinds that the CRDs define can be watched, side by side: the
+// API server begins to prepare that with the first request, and a client that comes too
+// early is told to come again after a whole second.
 func awaitKinds(ctx context.Context, admin *rest.Config, crds []*unstructured.Unstructured) error {
 	httpClient, err := rest.HTTPClientFor(admin)
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() error {
-		mapper, err := apiutil.NewDynamicRESTMapper(admin, httpClient)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, crd := range crds {
+		plural, _, err := unstructured.NestedString(crd.Object, "spec", "names", "plural")
 		if err != nil {
 			return err
 		}
-		for _, crd := range crds {
-			kind, _, err := unstructured.NestedString(crd.Object, "spec", "names", "kind")
-			if err != nil {
-				return err
-			}
-			if _, err := mapper.RESTMapping(meshv1alpha1.GroupVersion.WithKind(kind).GroupKind(), meshv1alpha1.GroupVersion.Version); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+		// What client-go's informers ask first.
+		address := admin.Host + "/apis/" + meshv1alpha1.GroupVersion.String() + "/" + plural +
+			"?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+		group.Go(func() error {
+			return retry(ctx, func() error { return firstEvent(ctx, httpClient, address) })
+		})
+	}
+	return group.Wait()
+}
+
+// firstEvent returns nil once a watch has given an event, which is a bookmark at least.
+func firstEvent(ctx context.Context, c *http.Client, address string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("watch %s: %s", request.URL.Path, response.Status)
+	}
+	var event json.RawMessage
+	if err := json.NewDecoder(response.Body).Decode(&event); err != nil {
+		return fmt.Errorf("watch %s: %w", request.URL.Path, err)
+	}
+	return nil
 }
 
 // putNode creates the Node on which every workload is said to run, or mends the one of

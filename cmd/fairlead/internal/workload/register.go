@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -26,7 +27,8 @@ const (
 )
 
 // connect returns a client once `fairlead up` has the Node, without which no controller
-// takes notice of a Pod. It fails soon if no `fairlead up` is running.
+// takes notice of a Pod, and the manager serves proxies: an Envoy that asks before would
+// wait for seconds before it asks again. It fails soon if no `fairlead up` is running.
 func connect(ctx context.Context, dir datadir.Dir) (client.WithWatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
@@ -66,7 +68,14 @@ func tryConnect(ctx context.Context, dir datadir.Dir) (client.WithWatch, error) 
 	if err != nil {
 		return nil, err
 	}
-	return c, c.Get(ctx, client.ObjectKey{Name: objects.NodeName}, &corev1.Node{})
+	if err := c.Get(ctx, client.ObjectKey{Name: objects.NodeName}, &corev1.Node{}); err != nil {
+		return nil, err
+	}
+	connection, err := net.Dial("unix", dir.XDSSocket())
+	if err != nil {
+		return nil, fmt.Errorf("the manager does not serve proxies: %w", err)
+	}
+	return c, connection.Close()
 }
 
 // register creates the Pod with its address, and fetches its token.
