@@ -49,8 +49,13 @@ func TestABatchIsCountedByVersion(t *testing.T) {
 
 func TestEveryKindOfFailureIsCounted(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
-		"an error":                 func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no healthy upstream", http.StatusServiceUnavailable) },
-		"an error with JSON":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway); _, _ = fmt.Fprintf(w, whole, "v1") },
+		"an error": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no healthy upstream", http.StatusServiceUnavailable)
+		},
+		"an error with JSON": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = fmt.Fprintf(w, whole, "v1")
+		},
 		"no JSON":                  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) },
 		"a chain that ends early":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"service":"front"}`)) },
 		"a connection that breaks": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },

@@ -49,11 +49,9 @@ func run(args []string, out io.Writer) int {
 		told.print(out)
 		err = told.write(*figuresFile)
 	}
-	if err == nil {
-		if !*endAfterwards && told.held() {
-			fmt.Fprintf(out, "\ndemo: passed\n\nEverything stays up until Ctrl-C. To go on by yourself, in another terminal:\n\n%s\n", s.hints())
-			err = s.watchOver(ctx)
-		}
+	if err == nil && told.held() && !*endAfterwards {
+		fmt.Fprintf(out, "\ndemo: passed\n\nEverything stays up until Ctrl-C. To go on by yourself, in another terminal:\n\n%s\n", s.hints())
+		err = s.watchOver(ctx)
 	}
 	interrupted := ctx.Err() != nil
 	if err != nil && !interrupted {
