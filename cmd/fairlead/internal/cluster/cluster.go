@@ -119,8 +119,10 @@ func Up(ctx context.Context, o Options) error {
 // workloads which ran on find the API server again, or else a free one.
 func choosePort(wanted, last uint16) (uint16, io.Closer, error) {
 	if wanted == 0 {
-		if held, err := reserve.Port(last); last != 0 && err == nil {
-			return last, held, nil
+		if last != 0 {
+			if held, err := reserve.Port(last); err == nil {
+				return last, held, nil
+			}
 		}
 		port, held, err := reserve.PortIn(firstPort, lastPort)
 		if err != nil {
