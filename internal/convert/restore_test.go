@@ -1,0 +1,226 @@
+package convert_test
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+// That nothing is lost is tried by going back: from a mesh value to a spec, and comparing
+// that to the spec that the value was made from, with its defaults filled in.
+
+// restore writes a route table as the spec that it says.
+func restore(table *mesh.RouteTable) v1alpha1.VirtualServiceSpec {
+	spec := v1alpha1.VirtualServiceSpec{Hosts: table.Hosts}
+	for _, route := range table.HTTP {
+		spec.HTTP = append(spec.HTTP, restoreRoute(&route))
+	}
+	return spec
+}
+
+func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
+	to := v1alpha1.HTTPRoute{Name: from.Name, Timeout: restoreDuration(from.Timeout), Headers: restoreHeaders(from.Headers)}
+	for _, match := range from.Matches {
+		to.Match = append(to.Match, v1alpha1.HTTPMatchRequest{
+			Name:            match.Name,
+			URI:             restoreMatch(match.URI),
+			Scheme:          restoreMatch(match.Scheme),
+			Method:          restoreMatch(match.Method),
+			Authority:       restoreMatch(match.Authority),
+			Headers:         restoreMatches(match.Headers),
+			WithoutHeaders:  restoreMatches(match.WithoutHeaders),
+			QueryParams:     restoreMatches(match.QueryParams),
+			IgnoreURICase:   match.IgnoreURICase,
+			Port:            int32(match.Port),
+			SourceLabels:    match.SourceLabels,
+			SourceNamespace: match.SourceNamespace,
+		})
+	}
+	for _, destination := range from.Destinations {
+		restored := v1alpha1.HTTPRouteDestination{
+			Destination: v1alpha1.Destination{Host: destination.Host, Subset: destination.Subset, Labels: destination.Labels},
+			Weight:      new(int32(destination.Weight)),
+			Headers:     restoreHeaders(destination.Headers),
+		}
+		if destination.Port != 0 {
+			restored.Destination.Port = &v1alpha1.PortSelector{Number: int32(destination.Port)}
+		}
+		to.Route = append(to.Route, restored)
+	}
+	if redirect := from.Redirect; redirect != nil {
+		to.Redirect = &v1alpha1.HTTPRedirect{
+			URI: redirect.URI, Authority: redirect.Authority, Scheme: redirect.Scheme,
+			Port: int32(redirect.Port), RedirectCode: int32(redirect.Code),
+		}
+		switch {
+		case redirect.PortFromProtocol:
+			to.Redirect.DerivePort = v1alpha1.FromProtocolDefault
+		case redirect.PortFromRequest:
+			to.Redirect.DerivePort = v1alpha1.FromRequestPort
+		}
+	}
+	if response := from.DirectResponse; response != nil {
+		to.DirectResponse = &v1alpha1.HTTPDirectResponse{Status: int32(response.Status), Body: &v1alpha1.HTTPBody{Bytes: response.Body}}
+	}
+	if rewrite := from.Rewrite; rewrite != nil {
+		to.Rewrite = &v1alpha1.HTTPRewrite{URI: rewrite.URI, Authority: rewrite.Authority}
+		if rewrite.URIRegex != nil {
+			to.Rewrite.URIRegexRewrite = &v1alpha1.RegexRewrite{Match: rewrite.URIRegex.Match, Rewrite: rewrite.URIRegex.Substitution}
+		}
+	}
+	if retries := from.Retries; retries != nil {
+		to.Retries = &v1alpha1.HTTPRetry{
+			Attempts:                 new(int32(retries.Attempts)),
+			PerTryTimeout:            restoreDuration(retries.PerTry),
+			RetryOn:                  retries.On,
+			RetryRemoteLocalities:    &retries.RemoteLocalities,
+			RetryIgnorePreviousHosts: retries.IgnorePreviousHosts,
+			Backoff:                  restoreDuration(retries.Backoff),
+		}
+	}
+	return to
+}
+
+func restoreMatch(from *mesh.StringMatch) *v1alpha1.StringMatch {
+	switch {
+	case from == nil:
+		return nil
+	case from.Kind == mesh.Exact:
+		return &v1alpha1.StringMatch{Exact: &from.Value}
+	case from.Kind == mesh.Prefix:
+		return &v1alpha1.StringMatch{Prefix: from.Value}
+	}
+	return &v1alpha1.StringMatch{Regex: from.Value}
+}
+
+func restoreMatches(from []mesh.NamedMatch) map[string]v1alpha1.StringMatch {
+	to := map[string]v1alpha1.StringMatch{}
+	for _, match := range from {
+		if value := restoreMatch(match.Value); value != nil {
+			to[match.Name] = *value
+		} else {
+			to[match.Name] = v1alpha1.StringMatch{}
+		}
+	}
+	return to
+}
+
+func restoreHeaders(from mesh.HeaderOperations) *v1alpha1.Headers {
+	change := func(from mesh.HeaderChange) *v1alpha1.HeaderOperations {
+		to := &v1alpha1.HeaderOperations{Set: map[string]string{}, Add: map[string]string{}, Remove: from.Remove}
+		for _, header := range from.Set {
+			to.Set[header.Name] = header.Value
+		}
+		for _, header := range from.Add {
+			to.Add[header.Name] = header.Value
+		}
+		return to
+	}
+	return &v1alpha1.Headers{Request: change(from.Request), Response: change(from.Response)}
+}
+
+func restoreDuration(from time.Duration) *v1alpha1.Duration {
+	if from == 0 {
+		return nil
+	}
+	return new(v1alpha1.Duration(from.String()))
+}
+
+// filled is the spec with defaults filled in, names completed, and one spelling for what
+// may be spelt in several ways. It is written apart from package convert, on purpose.
+func filled(namespace string, given v1alpha1.VirtualServiceSpec) v1alpha1.VirtualServiceSpec {
+	spec := *given.DeepCopy()
+	full := func(host string) string {
+		if strings.Contains(host, ".") || strings.Contains(host, ":") {
+			return strings.ToLower(host)
+		}
+		return strings.ToLower(host + "." + namespace + ".svc.cluster.local")
+	}
+	for i := range spec.Hosts {
+		spec.Hosts[i] = full(spec.Hosts[i])
+	}
+	spec.Gateways, spec.ExportTo = nil, nil // only what unset means too
+	for i := range spec.HTTP {
+		route := &spec.HTTP[i]
+		route.Timeout, route.Headers = filledDuration(route.Timeout), filledHeaders(route.Headers)
+		for j := range route.Match {
+			match := &route.Match[j]
+			match.Gateways = nil
+			match.Headers, match.WithoutHeaders = lowerKeys(match.Headers), lowerKeys(match.WithoutHeaders)
+		}
+		for j := range route.Route {
+			destination := &route.Route[j]
+			destination.Destination.Host = full(destination.Destination.Host)
+			destination.Headers = filledHeaders(destination.Headers)
+			if destination.Weight == nil {
+				destination.Weight = new(int32(0))
+				if len(route.Route) == 1 {
+					destination.Weight = new(int32(1))
+				}
+			}
+		}
+		if route.Redirect != nil {
+			route.Redirect.RedirectCode = cmp.Or(route.Redirect.RedirectCode, 301)
+		}
+		if route.DirectResponse != nil {
+			body := route.DirectResponse.Body
+			switch {
+			case body == nil:
+				body = &v1alpha1.HTTPBody{}
+			case body.String != nil:
+				body = &v1alpha1.HTTPBody{Bytes: []byte(*body.String)}
+			}
+			route.DirectResponse.Body = body
+		}
+		if retries := route.Retries; retries != nil {
+			retries.PerTryTimeout, retries.Backoff = filledDuration(retries.PerTryTimeout), filledDuration(retries.Backoff)
+			retries.RetryOn = strings.Join(strings.FieldsFunc(retries.RetryOn, func(r rune) bool { return r == ' ' || r == ',' }), ",")
+			retries.Attempts = cmp.Or(retries.Attempts, new(int32(2)))
+			retries.RetryRemoteLocalities = cmp.Or(retries.RetryRemoteLocalities, new(false))
+		}
+	}
+	return spec
+}
+
+func filledDuration(given *v1alpha1.Duration) *v1alpha1.Duration {
+	if given == nil {
+		return nil
+	}
+	length, err := given.Parse()
+	if err != nil {
+		return given
+	}
+	return restoreDuration(length)
+}
+
+func filledHeaders(given *v1alpha1.Headers) *v1alpha1.Headers {
+	if given == nil {
+		given = &v1alpha1.Headers{}
+	}
+	filled := func(given *v1alpha1.HeaderOperations) *v1alpha1.HeaderOperations {
+		if given == nil {
+			given = &v1alpha1.HeaderOperations{}
+		}
+		removed := map[string]string{}
+		for _, name := range given.Remove {
+			removed[name] = ""
+		}
+		return &v1alpha1.HeaderOperations{
+			Set: lowerKeys(given.Set), Add: lowerKeys(given.Add), Remove: slices.Sorted(maps.Keys(lowerKeys(removed))),
+		}
+	}
+	return &v1alpha1.Headers{Request: filled(given.Request), Response: filled(given.Response)}
+}
+
+func lowerKeys[V any](given map[string]V) map[string]V {
+	lower := map[string]V{}
+	for key, value := range given {
+		lower[strings.ToLower(key)] = value
+	}
+	return lower
+}
