@@ -1,7 +1,6 @@
 package convert_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -153,34 +152,37 @@ func ambiguous(object *v1alpha1.VirtualService) bool {
 	return false
 }
 
-// corpus returns the objects of a kind, as JSON, by which the API server's rules are tried,
-// good and bad ones, and the samples.
+// corpus returns the objects of a kind by which the API server's rules are tried, good and
+// bad ones, and the samples.
 func corpus(tb testing.TB, kind string) [][]byte {
 	tb.Helper()
-	root := filepath.Join("..", "..")
+	return append(corpusFiles(tb, "api/v1alpha1/testdata/*/*", kind), corpusFiles(tb, "config/samples", kind)...)
+}
+
+// corpusFiles returns the objects of a kind in a folder of the repository, as JSON.
+func corpusFiles(tb testing.TB, folder, kind string) [][]byte {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(folder), "*.yaml"))
+	if err != nil {
+		tb.Fatal(err)
+	}
 	var objects [][]byte
-	for _, pattern := range []string{
-		filepath.Join(root, "api", "v1alpha1", "testdata", "*", strings.ToLower(kind), "*.yaml"),
-		filepath.Join(root, "config", "samples", "*.yaml"),
-	} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			tb.Fatalf("no objects at %s: %v", pattern, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
 		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			object, err := yaml.YAMLToJSON(data)
-			var meta metav1.TypeMeta
-			if err != nil || json.Unmarshal(object, &meta) != nil {
-				tb.Fatalf("%s: %v", file, err)
-			}
-			if meta.Kind == kind {
-				objects = append(objects, bytes.TrimSpace(object))
-			}
+		object, err := yaml.YAMLToJSON(data)
+		var meta metav1.TypeMeta
+		if err != nil || json.Unmarshal(object, &meta) != nil {
+			tb.Fatalf("%s: %v", file, err)
 		}
+		if meta.Kind == kind {
+			objects = append(objects, object)
+		}
+	}
+	if len(objects) == 0 {
+		tb.Fatalf("%s has no objects of kind %s", folder, kind)
 	}
 	return objects
 }
