@@ -26,64 +26,61 @@ const (
 	ReasonPortNotFound   = "PortNotFound"
 )
 
-// kept is what becomes of an object that is not accepted.
-const kept = " The object is not accepted: its last accepted version stays in use, and if there is none it is left out."
-
 // The codes. FL00xx are found by looking at one object alone, FL01xx by looking at it
 // together with others.
 var (
 	codeInvalid = Entry{
 		Code: "FL0001", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "a field's value cannot be used",
-		Cause: "A value is outside the range or the form that its field takes, in a way that the schema of the kind does not tell." + kept,
+		Cause: "A value is outside the range or the form that its field takes, in a way that the schema of the kind does not tell.",
 		Fix:   "Change the field at the path given to what the message asks for.",
 	}
 	codeNotImplemented = Entry{
 		Code: "FL0002", Reason: ReasonNotImplemented, Topic: Acceptance,
 		Title: "a field, or a value of it, is not implemented yet",
-		Cause: "The field belongs to the kind's source schema, and Fairlead does not act on it yet. It is refused rather than ignored, so that nobody relies on what does not happen." + kept,
+		Cause: "The field belongs to the kind's source schema, and Fairlead does not act on it yet. It is refused rather than ignored, so that nobody relies on what does not happen.",
 		Fix:   "Remove the field, or wait for a version that implements it. [compatibility.md](compatibility.md) lists the state of every field.",
 	}
 	codeRegex = Entry{
 		Code: "FL0003", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "not a regular expression that proxies understand",
-		Cause: "Envoy uses [RE2](https://github.com/google/re2/wiki/Syntax), which has no look-around and no back references. A substitution may use `\\0` to `\\9` only, for groups that the expression has." + kept,
+		Cause: "Envoy uses [RE2](https://github.com/google/re2/wiki/Syntax), which has no look-around and no back references. A substitution may use `\\0` to `\\9` only, for groups that the expression has.",
 		Fix:   "Write the expression in RE2's syntax. Remember that it must match the whole value, and that YAML wants single quotes around backslashes.",
 	}
 	codeWeights = Entry{
 		Code: "FL0004", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "the weights of a route leave nothing to share out, or too much",
-		Cause: "Beside other destinations, a destination without a weight has weight 0. Either all weights of the route are 0, or their sum is above 4294967295, which is the most that Envoy takes." + kept,
+		Cause: "Beside other destinations, a destination without a weight has weight 0. Either all weights of the route are 0, or their sum is above 4294967295, which is the most that Envoy takes.",
 		Fix:   "Give at least one destination a weight above 0. Weights are shares of their sum, which need not be 100.",
 	}
 	codeHeaderName = Entry{
 		Code: "FL0005", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "a header's name cannot be used here",
-		Cause: "The name has characters that HTTP does not allow in names, or it is one that is reached by another field: path, scheme, method and authority have fields of their own in a match, and the authority is changed by `rewrite.authority` only." + kept,
+		Cause: "The name has characters that HTTP does not allow in names, or it is one that is reached by another field: path, scheme, method and authority have fields of their own in a match, and the authority is changed by `rewrite.authority` only.",
 		Fix:   "Use letters, digits and hyphens, or the field that the message names.",
 	}
 	codeHeaderValue = Entry{
 		Code: "FL0006", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "a header's value cannot be used",
-		Cause: "The value has line breaks, or a percent sign that does not begin one of Envoy's [command operators](https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#command-operators) such as `%DOWNSTREAM_REMOTE_ADDRESS%`." + kept,
+		Cause: "The value has line breaks, or a percent sign that does not begin one of Envoy's [command operators](https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#command-operators) such as `%DOWNSTREAM_REMOTE_ADDRESS%`.",
 		Fix:   "Write a literal percent sign twice (`%%`).",
 	}
 	codeFieldsConflict = Entry{
 		Code: "FL0007", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "fields that exclude each other, or a field without the one it needs",
-		Cause: "Two fields are set of which only one can apply, or a field is set that has no effect without another." + kept,
+		Cause: "Two fields are set of which only one can apply, or a field is set that has no effect without another.",
 		Fix:   "Set the fields as the message says.",
 	}
 	codeRepeated = Entry{
 		Code: "FL0008", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "the same thing twice",
-		Cause: "Two entries are the same once names are completed and compared without regard to case: a short host beside its full name, two subsets of one name, a header in two spellings." + kept,
+		Cause: "Two entries are the same once names are completed and compared without regard to case: a short host beside its full name, two subsets of one name, a header in two spellings.",
 		Fix:   "Remove one of the two.",
 	}
 	codeRetryOn = Entry{
 		Code: "FL0009", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "an unknown retry condition",
-		Cause: "`retries.retryOn` lists Envoy's [retry conditions](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on), for HTTP and for gRPC, and HTTP status codes, with commas between. Envoy would ignore a word that it does not know." + kept,
+		Cause: "`retries.retryOn` lists Envoy's [retry conditions](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on), for HTTP and for gRPC, and HTTP status codes, with commas between. Envoy would ignore a word that it does not know.",
 		Fix:   "Use the words that the message lists.",
 	}
 	codeHostConflict = Entry{

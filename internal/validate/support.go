@@ -50,6 +50,20 @@ var partial = map[string]map[string]string{
 	},
 }
 
+// differences says where an implemented field is stricter than, or other than, its source.
+var differences = map[string]map[string]string{
+	kindVirtualService: {
+		"spec.http[].headers":                    "`request` is refused beside `redirect` and `directResponse`, where Istio ignores it; changing `host` or a name that begins with `:` is refused: `rewrite.authority` and `rewrite.uri` do that",
+		"spec.http[].match[].headers":            "the names `uri`, `scheme`, `method` and `authority` are refused; Istio ignores them",
+		"spec.http[].match[].ignoreUriCase":      "refused with `uri.regex` and without `uri`, where Istio ignores it",
+		"spec.http[].match[].withoutHeaders":     "as `headers`",
+		"spec.http[].retries":                    "refused beside `redirect` and `directResponse`, where Istio ignores it; `attempts: 0` excludes the other fields",
+		"spec.http[].rewrite.uri":                "where a match says nothing of the path, the whole path is replaced; Istio replaces its leading `/` only. It must begin with `/`",
+		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
+		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
+	},
+}
+
 // State says what Fairlead does with a field.
 type State string
 
