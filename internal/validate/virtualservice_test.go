@@ -1,0 +1,201 @@
+package validate_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/message"
+	"fairlead.dev/fairlead/internal/validate"
+)
+
+// found lists findings as "code path".
+func found(findings []message.Finding) []string {
+	var lines []string
+	for _, finding := range findings {
+		lines = append(lines, finding.Code+" "+finding.Path)
+	}
+	return lines
+}
+
+func decode(t *testing.T, text string, object any) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(text), object); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+}
+
+// judge compares what is found in an object with what is wanted.
+func judge(t *testing.T, spec string, want ...string) {
+	t.Helper()
+	object := &v1alpha1.VirtualService{}
+	decode(t, "{metadata: {namespace: prod, name: reviews}, spec: "+spec+"}", object)
+	findings := validate.VirtualService(object, validate.Options{})
+	if got := found(findings); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v\nfor %s", findings, want, spec)
+	}
+	for _, finding := range findings {
+		if finding.Object.String() != "VirtualService prod/reviews" || finding.Text == "" || finding.Fix == "" || finding.Topic != message.Acceptance {
+			t.Errorf("incomplete: %+v", finding)
+		}
+	}
+}
+
+const toReviews = `route: [{destination: {host: reviews}}]`
+
+func TestHosts(t *testing.T) {
+	for hosts, want := range map[string][]string{
+		`[reviews, reviews.prod, Shop.example.com]`: nil,
+		`["*"]`:                       {"FL0002 spec.hosts[0]"},
+		`[a, "*.example.com"]`:        {"FL0002 spec.hosts[1]"},
+		`[192.0.2.7, "2001:db8::7"]`:  {"FL0002 spec.hosts[0]", "FL0002 spec.hosts[1]"},
+		`[]`:                          {"FL0002 spec.hosts"},
+		`["a b", "http://a", "a:80"]`: {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
+		`[""]`:                        {"FL0001 spec.hosts[0]"},
+		`[reviews, b, reviews]`:       {"FL0008 spec.hosts[2]"},
+		`[reviews, Reviews]`:          {"FL0008 spec.hosts[1]"},
+		`[reviews, reviews.prod.svc.cluster.local]`:  {"FL0008 spec.hosts[1]"},
+		`[reviews, reviews.other.svc.cluster.local]`: nil,
+		`[` + strings.Repeat("a", 254) + `]`:         {"FL0001 spec.hosts[0]"},
+	} {
+		t.Run(hosts, func(t *testing.T) {
+			judge(t, `{hosts: `+hosts+`, http: [{`+toReviews+`}]}`, want...)
+		})
+	}
+}
+
+func TestClusterDomainCompletesHosts(t *testing.T) {
+	object := &v1alpha1.VirtualService{}
+	decode(t, `{metadata: {namespace: prod}, spec: {hosts: [a, a.prod.svc.example.org], http: [{`+toReviews+`}]}}`, object)
+	if got := found(validate.VirtualService(object, validate.Options{ClusterDomain: "example.org"})); !slices.Equal(got, []string{"FL0008 spec.hosts[1]"}) {
+		t.Error(got)
+	}
+	if got := found(validate.VirtualService(object, validate.Options{})); got != nil {
+		t.Error(got)
+	}
+}
+
+func TestWhereAnObjectApplies(t *testing.T) {
+	for fields, want := range map[string][]string{
+		`gateways: [mesh], exportTo: ["*"]`:                                             nil,
+		`gateways: [], exportTo: []`:                                                    nil,
+		`gateways: [edge, mesh, other/edge]`:                                            {"FL0002 spec.gateways[0]", "FL0002 spec.gateways[2]"},
+		`exportTo: [".", "*", prod, "~"]`:                                               {"FL0002 spec.exportTo[0]", "FL0002 spec.exportTo[2]", "FL0002 spec.exportTo[3]"},
+		`tls: [{match: [{sniHosts: [a]}], route: []}], tcp: [{route: []}, {route: []}]`: {"FL0002 spec.tcp", "FL0002 spec.tls"},
+	} {
+		t.Run(fields, func(t *testing.T) {
+			judge(t, `{hosts: [reviews], http: [{`+toReviews+`}], `+fields+`}`, want...)
+		})
+	}
+	judge(t, `{hosts: [reviews]}`, "FL0001 spec")
+	judge(t, `{hosts: [reviews], tcp: [{route: []}]}`, "FL0002 spec.tcp")
+}
+
+// Each is one route of spec.http.
+func TestRoutes(t *testing.T) {
+	for name, test := range map[string]struct {
+		route string
+		want  []string
+	}{
+		"one action":    {`route: [{destination: {host: reviews}}]`, nil},
+		"no action":     {`timeout: 1s`, []string{"FL0007 spec.http[0]"}},
+		"two actions":   {`redirect: {uri: /a}, directResponse: {status: 200}`, []string{"FL0007 spec.http[0]"}},
+		"an empty list": {`route: []`, []string{"FL0007 spec.http[0]"}},
+		"a delegate":    {`delegate: {name: other}`, []string{"FL0002 spec.http[0].delegate"}},
+
+		"what is not implemented, each named once": {
+			toReviews + `, fault: {abort: {httpStatus: 500}}, mirror: {host: a}, mirrors: [{destination: {host: a}}], mirrorPercent: 0,
+			mirror_percent: 1, mirrorPercentage: {value: 1}, corsPolicy: {}, match: [{statPrefix: a}, {}, {statPrefix: b}]`,
+			[]string{
+				"FL0002 spec.http[0].corsPolicy", "FL0002 spec.http[0].fault", "FL0002 spec.http[0].match[0].statPrefix", "FL0002 spec.http[0].match[2].statPrefix",
+				"FL0002 spec.http[0].mirror", "FL0002 spec.http[0].mirrorPercent", "FL0002 spec.http[0].mirrorPercentage",
+				"FL0002 spec.http[0].mirror_percent", "FL0002 spec.http[0].mirrors",
+			},
+		},
+		"empty lists of what is not implemented": {toReviews + `, mirrors: []`, nil},
+
+		"an answer of the proxy's own, and what only forwarding has": {
+			`directResponse: {status: 200}, rewrite: {uri: /a}, timeout: 1s, retries: {attempts: 1}, headers: {request: {set: {a: b}}, response: {set: {a: b}}}`,
+			[]string{"FL0007 spec.http[0].headers.request", "FL0007 spec.http[0].retries", "FL0007 spec.http[0].rewrite", "FL0007 spec.http[0].timeout"},
+		},
+
+		"weights that are no percentages":  {`route: [{destination: {host: a}, weight: 3}, {destination: {host: b}, weight: 1}]`, nil},
+		"a weight left out beside another": {`route: [{destination: {host: a}, weight: 3}, {destination: {host: b}}]`, nil},
+		"all weights zero":                 {`route: [{destination: {host: a}, weight: 0}, {destination: {host: b}, weight: 0}]`, []string{"FL0004 spec.http[0].route"}},
+		"all weights left out":             {`route: [{destination: {host: a}}, {destination: {host: b}}]`, []string{"FL0004 spec.http[0].route"}},
+		"alone with weight zero":           {`route: [{destination: {host: a}, weight: 0}]`, []string{"FL0004 spec.http[0].route"}},
+		"the largest sum":                  {`route: [{destination: {host: a}, weight: 2147483647}, {destination: {host: b}, weight: 2147483647}, {destination: {host: c}, weight: 1}]`, nil},
+		"a sum beyond it":                  {`route: [{destination: {host: a}, weight: 2147483647}, {destination: {host: b}, weight: 2147483647}, {destination: {host: c}, weight: 2}]`, []string{"FL0004 spec.http[0].route"}},
+		"a weight below zero":              {`route: [{destination: {host: a}, weight: -1}]`, []string{"FL0001 spec.http[0].route[0].weight"}},
+
+		"a destination by address":         {`route: [{destination: {host: 192.0.2.7}}]`, nil},
+		"a destination with a port number": {`route: [{destination: {host: a, port: {number: 65535}}}]`, nil},
+		"a port that is none":              {`route: [{destination: {host: a, port: {number: 65536}}}]`, []string{"FL0001 spec.http[0].route[0].destination.port.number"}},
+		"a host that is none":              {`route: [{destination: {host: "a/b"}}]`, []string{"FL0001 spec.http[0].route[0].destination.host"}},
+		"a wildcard destination":           {`route: [{destination: {host: "*.a"}}]`, []string{"FL0001 spec.http[0].route[0].destination.host"}},
+		"subset and labels":                {`route: [{destination: {host: a, subset: v1, labels: {a: b}}}]`, []string{"FL0007 spec.http[0].route[0].destination"}},
+		"a subset's name that is none":     {`route: [{destination: {host: a, subset: "version=v1"}}]`, []string{"FL0001 spec.http[0].route[0].destination.subset"}},
+		"labels that no Pod has":           {`route: [{destination: {host: a, labels: {"a b": c, d: "e f"}}}]`, []string{"FL0001 spec.http[0].route[0].destination.labels[a b]", "FL0001 spec.http[0].route[0].destination.labels[d]"}},
+		"no labels":                        {`route: [{destination: {host: a, labels: {}}}]`, []string{"FL0001 spec.http[0].route[0].destination.labels"}},
+		"headers of a destination":         {`route: [{destination: {host: a}, headers: {request: {set: {":path": /}}}}]`, []string{"FL0005 spec.http[0].route[0].headers.request.set[:path]"}},
+
+		"a timeout":                     {toReviews + `, timeout: 1h2m3.5s`, nil},
+		"the longest timeout":           {toReviews + `, timeout: 9223372035s`, nil},
+		"a timeout beyond it":           {toReviews + `, timeout: 9223372036s`, []string{"FL0001 spec.http[0].timeout"}},
+		"a timeout of zero":             {toReviews + `, timeout: 0s`, []string{"FL0001 spec.http[0].timeout"}},
+		"a timeout below a millisecond": {toReviews + `, timeout: 0.5ms`, []string{"FL0001 spec.http[0].timeout"}},
+		"a timeout without unit":        {toReviews + `, timeout: "5"`, []string{"FL0001 spec.http[0].timeout"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			judge(t, `{hosts: [reviews], http: [{`+test.route+`}]}`, test.want...)
+		})
+	}
+}
+
+// Each is one match of spec.http[0].
+func TestMatches(t *testing.T) {
+	const at = "spec.http[0].match[0]"
+	for match, want := range map[string][]string{
+		``: nil,
+		`uri: {exact: ""}, scheme: {exact: https}, method: {regex: "GET|HEAD"}, authority: {prefix: a.}`: nil,
+		`uri: {}`:                                {"FL0007 " + at + ".uri"},
+		`method: {}`:                             {"FL0007 " + at + ".method"},
+		`uri: {exact: /a, prefix: /b}`:           {"FL0007 " + at + ".uri"},
+		`uri: {regex: "/(a"}`:                    {"FL0003 " + at + ".uri.regex"},
+		`uri: {regex: "/a(?=b)"}`:                {"FL0003 " + at + ".uri.regex"},
+		`uri: {regex: '(a)\1'}`:                  {"FL0003 " + at + ".uri.regex"},
+		`uri: {regex: 'a{1001}'}`:                {"FL0003 " + at + ".uri.regex"},
+		`uri: {regex: '\x{100}'}`:                {"FL0003 " + at + ".uri.regex"},
+		`uri: {regex: '\\x{100}|\x{FF}|日'}`:      nil,
+		`headers: {x: {regex: "["}}`:             {"FL0003 " + at + ".headers[x].regex"},
+		`queryParams: {x: {regex: "["}}`:         {"FL0003 " + at + ".queryParams[x].regex"},
+		`uri: {prefix: /a}, ignoreUriCase: true`: nil,
+		`ignoreUriCase: true`:                    {"FL0007 " + at + ".ignoreUriCase"},
+		`uri: {regex: a}, ignoreUriCase: true`:   {"FL0007 " + at + ".ignoreUriCase"},
+		`headers: {x-a: {}, X-B: {exact: ""}}, withoutHeaders: {host: {exact: a}}`: nil,
+		`headers: {uri: {exact: a}, ":method": {exact: a}, Authority: {}}`: {
+			"FL0005 " + at + ".headers[:method]", "FL0005 " + at + ".headers[Authority]", "FL0005 " + at + ".headers[uri]",
+		},
+		`withoutHeaders: {scheme: {}}`:                    {"FL0005 " + at + ".withoutHeaders[scheme]"},
+		`headers: {"x a": {}, "": {}}`:                    {"FL0005 " + at + ".headers[]", "FL0005 " + at + ".headers[x a]"},
+		`headers: {"@request.auth.claims.a": {exact: b}}`: {"FL0002 " + at + ".headers[@request.auth.claims.a]"},
+		`headers: {x: {exact: a, regex: b}}`:              {"FL0007 " + at + ".headers[x]"},
+		`queryParams: {"a b": {}, c: {prefix: d}}`:        nil,
+		`queryParams: {"": {}}`:                           {"FL0001 " + at + ".queryParams[]"},
+		`port: 65535`:                                     nil,
+		`port: -1`:                                        {"FL0001 " + at + ".port"},
+		`port: 65536`:                                     {"FL0001 " + at + ".port"},
+		`sourceLabels: {app: front, "*": a}`:              {"FL0001 " + at + ".sourceLabels[*]"},
+		`sourceNamespace: prod`:                           nil,
+		`sourceNamespace: "*"`:                            {"FL0001 " + at + ".sourceNamespace"},
+		`gateways: [mesh]`:                                nil,
+		`gateways: [edge]`:                                {"FL0002 " + at + ".gateways[0]"},
+	} {
+		t.Run(match, func(t *testing.T) {
+			judge(t, `{hosts: [reviews], http: [{match: [{`+match+`}], `+toReviews+`}]}`, want...)
+		})
+	}
+}
