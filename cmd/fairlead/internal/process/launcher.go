@@ -28,6 +28,9 @@ type Spec struct {
 	// the last start is kept beside it with ".old" added. Empty: both are the starter's
 	// own.
 	Log string
+	// ErrorMark is in those lines of the log that say why the program failed: the last of
+	// them is told even where others follow it.
+	ErrorMark string
 }
 
 // Launcher starts processes from one thread that lives as long as the launcher.
@@ -75,7 +78,7 @@ func (l *Launcher) Start(spec Spec) (*Process, error) {
 	if err := <-result; err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	p := &Process{Name: spec.Name, Log: spec.Log, cmd: cmd, done: make(chan struct{})}
+	p := &Process{Name: spec.Name, Log: spec.Log, errorMark: spec.ErrorMark, cmd: cmd, done: make(chan struct{})}
 	go p.wait()
 	return p, nil
 }

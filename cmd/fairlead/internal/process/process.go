@@ -17,6 +17,8 @@ type Process struct {
 	// Log is the file that has what the program wrote; empty if there is none.
 	Log string
 
+	errorMark string
+
 	cmd  *exec.Cmd
 	done chan struct{}
 	// exit is set before done is closed.
@@ -92,7 +94,7 @@ type ExitError struct {
 }
 
 func newExitError(p *Process) *ExitError {
-	e := &ExitError{Name: p.Name, Code: p.cmd.ProcessState.ExitCode(), Log: p.Log, LastLines: lastLines(p.Log)}
+	e := &ExitError{Name: p.Name, Code: p.cmd.ProcessState.ExitCode(), Log: p.Log, LastLines: lastLines(p.Log, p.errorMark)}
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		e.Signal = status.Signal()
 	}

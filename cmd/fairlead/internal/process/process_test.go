@@ -156,6 +156,22 @@ func TestLogOfTheLastStartIsKept(t *testing.T) {
 	}
 }
 
+func TestTheLineThatSaysWhy(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	launcher := NewLauncher()
+	defer launcher.Close()
+	p, err := launcher.Start(Spec{Name: "sh", Path: "/bin/sh", Log: log, ErrorMark: "level=ERROR",
+		Args: []string{"-c", "echo level=ERROR first; echo level=ERROR why; for i in $(seq 20); do echo line $i; done"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	lines := p.Exit().LastLines
+	if len(lines) != keptLines+1 || lines[0] != "level=ERROR why" || lines[keptLines] != "line 20" {
+		t.Errorf("%q", lines)
+	}
+}
+
 // awaitGone waits until no such process runs. One whose parent does not collect it stays
 // as a zombie, which is as good.
 func awaitGone(t *testing.T, pid int) {

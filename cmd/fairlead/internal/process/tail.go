@@ -15,7 +15,8 @@ const (
 )
 
 // lastLines returns the end of a log file, as much as a person wants to see in an error.
-func lastLines(path string) []string {
+// The last line with the mark, if there is one, comes first where it is not among them.
+func lastLines(path, mark string) []string {
 	if path == "" {
 		return nil
 	}
@@ -48,5 +49,13 @@ func lastLines(path string) []string {
 		}
 		lines = append(lines, line)
 	}
-	return lines[max(0, len(lines)-keptLines):]
+	last := lines[max(0, len(lines)-keptLines):]
+	if mark != "" {
+		for i := len(lines) - len(last) - 1; i >= 0; i-- {
+			if strings.Contains(lines[i], mark) {
+				return append([]string{lines[i]}, last...)
+			}
+		}
+	}
+	return last
 }

@@ -179,6 +179,8 @@ func (w *workload) startAgent() error {
 	agent, err := w.launcher.Start(process.Spec{
 		Name: "fairlead-agent", Path: w.Agent, Args: args,
 		Log: w.dir.Log(w.Namespace + "_" + w.Name + ".proxy"),
+		// Envoy's last lines follow the agent's own.
+		ErrorMark: "level=ERROR",
 	})
 	w.agent = agent
 	return err
