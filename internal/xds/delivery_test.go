@@ -141,6 +141,31 @@ func TestRoutesWaitForTheirClustersAndEndpoints(t *testing.T) {
 	})
 }
 
+// A proxy that starts is not ready before its first listeners: they come once those that
+// waited have what they require, or have waited long enough.
+func TestTheFirstResponseComesOnceNothingInItWaitsAnyMore(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		for node, acknowledges := range map[string]bool{"default/front": true, "default/slow": false} {
+			b.publish(nil, []*xds.Resource{
+				b.cluster("c1", ""), b.endpoints("c1", ""), b.listener("outbound", ""), b.listener("tcp", "", "c1"),
+			})
+			p := b.connect(node, delta)
+			p.subscribe(xds.ClusterType)
+			g := p.expect(xds.ClusterType, "c1")
+			p.subscribe(xds.ListenerType)
+			p.nothing(xds.ListenerType)
+			if acknowledges {
+				p.send(xds.ClusterType, g.nonce, "", nil, nil, nil)
+				p.subscribe(xds.EndpointType, "c1")
+				p.take(xds.EndpointType, "c1")
+			} else {
+				b.clock.Step(xds.DefaultGateTimeout)
+			}
+			p.take(xds.ListenerType, "outbound", "tcp")
+		}
+	})
+}
+
 func TestARouteIsSentInTheEndIfItsClusterIsNotAcknowledged(t *testing.T) {
 	both(t, func(b *bench, delta bool) {
 		p := b.settledProxy(delta)

@@ -55,6 +55,16 @@ func (s *session) passes(sub *subscription, target entry) bool {
 	return false
 }
 
+// waiting reports whether a name waits at the gate that is not among the changes due.
+func (sub *subscription) waiting(changes map[string]entry) bool {
+	for name := range sub.blocked {
+		if _, due := changes[name]; !due {
+			return true
+		}
+	}
+	return false
+}
+
 // warm reports whether the proxy has a cluster with its endpoints.
 func (s *session) warm(clusters *subscription, name string) bool {
 	if _, has := clusters.acked[name]; !has {

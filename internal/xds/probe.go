@@ -98,15 +98,19 @@ func (s *session) due(sub *subscription, names []string, limit int) map[string]e
 		switch {
 		case !sub.covers(name), !exists && !has:
 			delete(sub.dirty, name)
+			delete(sub.blocked, name)
 		case !exists:
+			delete(sub.blocked, name)
 			if s.passesRemoval(sub, name) {
 				changes[name] = entry{}
 			}
 		case has && acked.Hash == target.Hash:
 			s.setAcked(sub, name, target, true)
 			delete(sub.dirty, name)
+			delete(sub.blocked, name)
 		case sub.refused[name].hash == target.Hash:
 			delete(sub.dirty, name)
+			delete(sub.blocked, name)
 		case s.passes(sub, target):
 			changes[name] = target
 		}

@@ -24,7 +24,7 @@ func (deltaVariant) respond(s *session, sub *subscription) {
 	changes := s.next(sub, limit)
 	if !sub.greeted && sub.wildcard {
 		// The first response makes the proxy ready: it waits until it is complete.
-		if len(sub.blocked) > 0 {
+		if sub.waiting(changes) {
 			return
 		}
 	} else if len(changes) == 0 {

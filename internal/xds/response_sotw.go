@@ -28,7 +28,7 @@ func (sotwVariant) respond(s *session, sub *subscription) {
 		}
 	}
 	if !sub.greeted && sub.wildcard {
-		if len(sub.blocked) > 0 {
+		if sub.waiting(changes) {
 			return
 		}
 	} else if len(changes) == 0 {
