@@ -119,6 +119,25 @@ func PortNotFound(object mesh.ObjectID, path, host string, port uint16, known []
 	return codePortNotFound.finding(object, path, text, fix+"; until then it is answered 503")
 }
 
+// PortNotHTTP says that none of a routed host's ports is routed (FL0105).
+func PortNotHTTP(object mesh.ObjectID, path, host string) Finding {
+	return codePortNotHTTP.finding(object, path,
+		fmt.Sprintf("no port of host %s speaks HTTP, as far as its Service says", host),
+		"set appProtocol: http on the Service's port, or give it a name that begins with http; until then it is carried as TCP")
+}
+
+// RoutedHostNotFound says that a routed host would be a service's, but there is none (FL0106).
+func RoutedHostNotFound(object mesh.ObjectID, path, host string) Finding {
+	return codeRoutedHost.finding(object, path,
+		fmt.Sprintf("no Service has the host %s", host), "create the Service or correct the name")
+}
+
+// RoutedHostShort says that a routed host is a short form of a service's (FL0106).
+func RoutedHostShort(object mesh.ObjectID, path, host, full string) Finding {
+	return codeRoutedHost.finding(object, path,
+		fmt.Sprintf("%s is taken as it stands, and is not the host of the Service that clients reach by that name", host), "write "+full)
+}
+
 // shown quotes a value for a message, cut where it is long: a condition's message must
 // not carry a whole page.
 func shown(value string) string {

@@ -41,6 +41,9 @@ var findings = map[string]message.Finding{
 	"SubsetNotFoundKnown": message.SubsetNotFound(object, "spec.a", "reviews", "v9", []string{"v1", "v2"}),
 	"PortNotFound":        message.PortNotFound(object, "spec.a", "reviews", 9, []string{"80"}),
 	"PortNotFoundUnset":   message.PortNotFound(object, "spec.a", "reviews", 0, []string{"80", "81"}),
+	"PortNotHTTP":         message.PortNotHTTP(object, "spec.a", "db.prod.svc.cluster.local"),
+	"RoutedHostNotFound":  message.RoutedHostNotFound(object, "spec.a", "reveiws.prod.svc.cluster.local"),
+	"RoutedHostShort":     message.RoutedHostShort(object, "spec.a", "reviews.prod", "reviews.prod.svc.cluster.local"),
 }
 
 func TestEveryFunctionIsTried(t *testing.T) {

@@ -107,6 +107,18 @@ var (
 		Cause: "A destination names a port that its Service has not, or names none where the Service has several and not the one that was called. What is routed there is answered 503; the object's other routes serve.",
 		Fix:   "Set `destination.port.number` to a port of the Service.",
 	}
+	codePortNotHTTP = Entry{
+		Code: "FL0105", Reason: ReasonPortNotFound, Topic: References,
+		Title: "the routed host has no port that speaks HTTP",
+		Cause: "HTTP routes apply to ports that are said to speak HTTP, by `appProtocol` or by a name such as `http` or `grpc-api`. All ports of the host's Service are carried as TCP, so the object has no effect on it.",
+		Fix:   "Set `appProtocol: http` on the Service's port, or give it a name that begins with `http`.",
+	}
+	codeRoutedHost = Entry{
+		Code: "FL0106", Reason: ReasonHostNotFound, Topic: References,
+		Title: "a routed host is written like a service's and is none",
+		Cause: "`spec.hosts` names a service that does not exist, or a service that exists by a short form of its name with a dot in it, which is taken as it stands. Calls to the service are not routed by the object.",
+		Fix:   "Create the Service, or write its full name, or the name without a dot from the same namespace.",
+	}
 )
 
 // Catalogue returns all codes, sorted.
@@ -115,6 +127,7 @@ func Catalogue() []Entry {
 		codeInvalid, codeNotImplemented, codeRegex, codeWeights, codeHeaderName, codeHeaderValue,
 		codeFieldsConflict, codeRepeated, codeRetryOn,
 		codeHostConflict, codeHostNotFound, codeSubsetNotFound, codePortNotFound,
+		codePortNotHTTP, codeRoutedHost,
 	}
 }
 

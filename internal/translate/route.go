@@ -51,6 +51,7 @@ func (b *build) routes() {
 		r.table = tables[0]
 	}
 	b.findConflicts(tables)
+	r.findUnrouted()
 
 	for _, port := range b.calledPorts(r) {
 		keys := b.scopeKeys(r, port)
@@ -90,6 +91,24 @@ func (b *build) findConflicts(tables []*mesh.RouteTable) {
 		if i > 0 {
 			b.find(message.HostConflict(table.Origin.ObjectID, "spec.hosts", b.unit.Host, tables[0].Origin.ObjectID))
 		}
+	}
+}
+
+// findUnrouted tells a table that wins a host which nobody calls, or not by HTTP.
+func (r *hostRoutes) findUnrouted() {
+	if r.table == nil {
+		return
+	}
+	id := r.table.Origin.ObjectID
+	switch {
+	case r.service == nil:
+		if service := shortName(r.view, r.host); service != nil {
+			r.find(message.RoutedHostShort(id, "spec.hosts", r.host, service.Host))
+		} else if parts := strings.Split(r.host, "."); len(parts) > 3 && parts[2] == "svc" {
+			r.find(message.RoutedHostNotFound(id, "spec.hosts", r.host))
+		}
+	case !slices.ContainsFunc(r.service.Ports, func(p mesh.ServicePort) bool { return p.Protocol.IsHTTP() }):
+		r.find(message.PortNotHTTP(id, "spec.hosts", r.host))
 	}
 }
 
