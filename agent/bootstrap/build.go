@@ -15,6 +15,8 @@ const (
 	httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	connectionLimit     = "envoy.resource_monitors.global_downstream_max_connections"
 	connectionLimitType = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+	// maxRegexProgram is the largest compiled size of a regular expression, in instructions.
+	maxRegexProgram = 32768
 )
 
 // Build returns the bootstrap as indented JSON that ends with a newline.
@@ -35,9 +37,16 @@ func Build(c Config) ([]byte, error) {
 		// with the matcher: 27 KB a cluster instead of 54 (measured, 1.40.0).
 		DeferredStats:   deferredStats{Enable: true},
 		OverloadManager: overloadManagerOf(c),
-		// Lets an operator flip a runtime guard by the administration interface;
-		// without a layer of this kind Envoy refuses to.
-		LayeredRuntime: layeredRuntime{Layers: []runtimeLayer{{Name: "admin"}}},
+		LayeredRuntime: layeredRuntime{Layers: []runtimeLayer{
+			{Name: "limits", StaticLayer: map[string]any{
+				// Envoy's own limit is 100 instructions, which an expression such as
+				// [a-z0-9-]{1,64} exceeds. Istio's limit, so that what works there works here.
+				"re2.max_program_size.error_level": maxRegexProgram,
+			}},
+			// Lets an operator flip a runtime guard by the administration interface;
+			// without a layer of this kind Envoy refuses to.
+			{Name: "admin", AdminLayer: &struct{}{}},
+		}},
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)

@@ -139,8 +139,9 @@ type (
 		Layers []runtimeLayer `json:"layers"`
 	}
 	runtimeLayer struct {
-		Name       string   `json:"name"`
-		AdminLayer struct{} `json:"admin_layer"`
+		Name        string         `json:"name"`
+		StaticLayer map[string]any `json:"static_layer,omitempty"`
+		AdminLayer  *struct{}      `json:"admin_layer,omitempty"`
 	}
 )
 
