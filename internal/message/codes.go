@@ -44,7 +44,7 @@ var (
 	codeRegex = Entry{
 		Code: "FL0003", Reason: ReasonInvalid, Topic: Acceptance,
 		Title: "not a regular expression that proxies understand",
-		Cause: "Envoy uses [RE2](https://github.com/google/re2/wiki/Syntax), which has no look-around and no back references. A substitution may use `\\0` to `\\9` only, for groups that the expression has. (A correct expression that is larger than the proxy's limit, by default a program of 100 instructions, is refused by the proxy: `Programmed` is false then, reason `Rejected`, in Envoy's words.)",
+		Cause: "Envoy uses [RE2](https://github.com/google/re2/wiki/Syntax), which has no look-around and no back references. A substitution may use `\\0` to `\\9` only, for groups that the expression has. (A correct expression that is larger than the proxy's limit, 32768 instructions once compiled, is refused by the proxy: `Programmed` is false then, reason `Rejected`, in Envoy's words.)",
 		Fix:   "Write the expression in RE2's syntax. Remember that it must match the whole value, and that YAML wants single quotes around backslashes.",
 	}
 	codeWeights = Entry{
