@@ -39,15 +39,12 @@ ifeq ($(RACE),1)
 endif
 LDFLAGS := -s -w
 
-say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
-
 .DEFAULT_GOAL := help
 
 ##@ The two commands
 
 .PHONY: demo
 demo: build envoy kube ## Start a mesh on this machine and tell its story; Ctrl-C ends it. With CI=true it ends by itself.
-	$(call say,the demo)
 	@$(BIN)/demo
 
 .PHONY: test
@@ -114,13 +111,17 @@ bench: build envoy kube ## Measure, and write test/bench/results.json and the ta
 ##@ Build
 
 .PHONY: build
-build: ## Build every program into bin/.
-	@mkdir -p $(BIN)
-	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/fairlead-manager .
-	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/fairlead-agent ./agent
-	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/fairlead ./cmd/fairlead
-	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/demo-app ./test/demo/app
-	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/demo ./test/demo
+build: ## Build every program into bin/ (minutes the first time).
+	$(call program,fairlead-manager,.)
+	$(call program,fairlead-agent,./agent)
+	$(call program,fairlead,./cmd/fairlead)
+	$(call program,demo-app,./test/demo/app)
+	$(call program,demo,./test/demo)
+
+define program
+@echo "build: $(BIN)/$(1)"
+@go build -ldflags '$(LDFLAGS)' -o $(BIN)/$(1) $(2)
+endef
 
 .PHONY: up
 up: build envoy kube ## Run the mesh without a cluster, on data in DATA, until Ctrl-C.
