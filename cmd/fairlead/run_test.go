@@ -122,6 +122,33 @@ var _ = Describe("fairlead run", Ordered, func() {
 		}
 	})
 
+	It("leads to a TCP service by a listener of the caller's own", func() {
+		mustKubectl(data, "create", "service", "clusterip", "raw", "--tcp=5432:9000")
+		server := startWorkload(data, "raw", "--labels", "app=raw", "--port", "9000/tcp")
+		caller := startWorkload(data, "caller4", "--tcp", "raw:5432")
+		match := regexp.MustCompile(`is ready at (\S+)`).FindSubmatch(caller.Err.Contents())
+		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		Eventually(func() error {
+			response, err := client.Get("http://" + string(match[1]) + ":15100/")
+			if err != nil {
+				return err
+			}
+			defer func() { _ = response.Body.Close() }()
+			var said answer
+			if err := json.NewDecoder(response.Body).Decode(&said); err != nil {
+				return err
+			}
+			if said.Pod != "raw" {
+				return fmt.Errorf("%q answered", said.Pod)
+			}
+			return nil
+		}).Should(Succeed())
+		for _, session := range []*gexec.Session{server, caller} {
+			session.Terminate()
+			Eventually(session).Should(gexec.Exit(0))
+		}
+	})
+
 	It("takes a replica away without a failed request", func() {
 		stays := startWorkload(data, "stays", "--labels", "app=app", "--port", "8080")
 		goes := startWorkload(data, "goes", "--labels", "app=app", "--port", "8080")
@@ -262,8 +289,8 @@ var _ = Describe("fairlead run", Ordered, func() {
 		cluster.Interrupt()
 		Eventually(cluster).Should(gexec.Exit(0))
 		session.Terminate()
-		Eventually(session).Should(gexec.Exit(1))
-		Expect(session.Err).To(gbytes.Say("`fairlead up` removes it"))
+		Eventually(session).Should(gexec.Exit(0))
+		Expect(session.Err).To(gbytes.Say("`fairlead up` is gone: its next start removes Pod default/lonely"))
 
 		none := starting(data, "none")
 		Eventually(none).Should(gexec.Exit(1))

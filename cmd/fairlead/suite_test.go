@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -65,7 +66,7 @@ func app() {
 		_ = server.Shutdown(context.Background())
 	}()
 	fmt.Println("app up")
-	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -221,7 +221,7 @@ Fairlead is up. In another terminal:
   kubectl get nodes,services,pods
   fairlead run --data %s --name hello --labels app=hello --port 8080 -- COMMAND
 
-COMMAND is to serve on 127.0.0.1:$PORT. Logs are in %s. Ctrl-C stops everything;
+Your program is to serve on 127.0.0.1:$PORT. Logs are in %s. Ctrl-C stops everything;
 the objects stay, and the same command starts again with them.
 `, r.dir.Kubeconfig(), data, r.dir.Logs())
 	fmt.Fprintln(r.options.Out, b.String())

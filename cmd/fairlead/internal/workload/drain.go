@@ -2,7 +2,9 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +27,8 @@ func (w *workload) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if err := w.client.Delete(ctx, w.pod.DeepCopy(), client.Preconditions{UID: &w.pod.UID}); err != nil {
-		if client.IgnoreNotFound(err) != nil {
+		// A missing API server is told of at the end.
+		if client.IgnoreNotFound(err) != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 			w.Say("could not tell callers of the end: %v", err)
 		}
 		return

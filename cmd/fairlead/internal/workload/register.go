@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -167,13 +168,15 @@ func (w *workload) updateStatus(ctx context.Context, o observed) error {
 	return nil
 }
 
-// finish removes the Pod. What cannot be done now, `fairlead up` does: it finds that
-// nobody holds the Pod's lock any more.
+// finish removes the Pod. Where there is no API server any more, the next `fairlead up`
+// does: it finds that nobody holds the Pod's lock.
 func (w *workload) finish(phase corev1.PodPhase, reason, message string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
-	if err := objects.Finish(ctx, w.client, w.pod, phase, reason, message); err != nil {
-		return fmt.Errorf("%w: `fairlead up` removes it", err)
+	err := objects.Finish(ctx, w.client, w.pod, phase, reason, message)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		w.Say("`fairlead up` is gone: its next start removes Pod %s/%s", w.Namespace, w.Name)
+		return nil
 	}
-	return nil
+	return err
 }
