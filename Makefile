@@ -97,7 +97,7 @@ unit: ## Run the tests that start no other program.
 	@packages=$$(hack/packages.sh unit $(PKG)); $(TEST) $$packages
 
 .PHONY: suites
-suites: kube envoy ## Run the suites on the real API server and the real Envoy.
+suites: build kube envoy ## Run the suites on the real API server and the real Envoy.
 	@packages=$$(hack/packages.sh suites $(PKG)); $(TEST) -count=1 -timeout 20m $$packages
 
 .PHONY: fuzz
