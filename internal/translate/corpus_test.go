@@ -110,9 +110,19 @@ func readCase(tb testing.TB, path string) *corpusCase {
 // those that were not accepted.
 func meshOf(tb testing.TB, documents [][]byte) (*mesh.Store, []message.Finding) {
 	tb.Helper()
-	store, nodes := mesh.NewStore(), map[string]*corev1.Node{}
+	store := mesh.NewStore()
+	fill, findings := fillerOf(tb, documents)
+	fill(store)
+	return store, findings
+}
+
+// fillerOf converts objects, as YAML, and returns what puts their values into a store.
+func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.Finding) {
+	tb.Helper()
+	var steps []func(*mesh.Store)
+	add := func(step func(*mesh.Store)) { steps = append(steps, step) }
+	nodes := map[string]*corev1.Node{}
 	var findings []message.Finding
-	var pods []*corev1.Pod
 	for i, document := range documents {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal(document, &kind); err != nil {
@@ -120,40 +130,43 @@ func meshOf(tb testing.TB, documents [][]byte) (*mesh.Store, []message.Finding) 
 		}
 		switch kind.Kind {
 		case "Service":
-			store.SetService(convert.Service(decode[corev1.Service](tb, document), convert.Options{}))
+			service := convert.Service(decode[corev1.Service](tb, document), convert.Options{})
+			add(func(s *mesh.Store) { s.SetService(service) })
 		case "EndpointSlice":
 			slice := decode[discoveryv1.EndpointSlice](tb, document)
 			host, endpoints := convert.Endpoints(slice, convert.Options{})
-			store.SetEndpoints(host, slice.Name, endpoints)
+			add(func(s *mesh.Store) { s.SetEndpoints(host, slice.Name, endpoints) })
 		case "Node":
 			node := decode[corev1.Node](tb, document)
 			nodes[node.Name] = node
 		case "Pod":
-			pods = append(pods, decode[corev1.Pod](tb, document))
+			pod := decode[corev1.Pod](tb, document)
+			workload := convert.Workload(pod, nodes[pod.Spec.NodeName])
+			if workload == nil {
+				tb.Fatalf("Pod %s/%s has no proxy: give it status.podIP", pod.Namespace, pod.Name)
+			}
+			add(func(s *mesh.Store) { s.SetWorkload(workload) })
 		case "VirtualService":
 			table, found := convert.RouteTable(decode[v1alpha1.VirtualService](tb, document), convert.Options{})
 			findings = append(findings, found...)
 			if table != nil {
-				store.SetRouteTable(table)
+				add(func(s *mesh.Store) { s.SetRouteTable(table) })
 			}
 		case "DestinationRule":
 			policy, found := convert.Policy(decode[v1alpha1.DestinationRule](tb, document), convert.Options{})
 			findings = append(findings, found...)
 			if policy != nil {
-				store.SetPolicy(policy)
+				add(func(s *mesh.Store) { s.SetPolicy(policy) })
 			}
 		default:
 			tb.Fatalf("document %d: kind %q is not known here", i+1, kind.Kind)
 		}
 	}
-	for _, pod := range pods {
-		workload := convert.Workload(pod, nodes[pod.Spec.NodeName])
-		if workload == nil {
-			tb.Fatalf("Pod %s/%s has no proxy: give it status.podIP", pod.Namespace, pod.Name)
+	return func(s *mesh.Store) {
+		for _, step := range steps {
+			step(s)
 		}
-		store.SetWorkload(workload)
-	}
-	return store, findings
+	}, findings
 }
 
 func decode[T any](tb testing.TB, document []byte) *T {

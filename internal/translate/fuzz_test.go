@@ -27,11 +27,12 @@ func FuzzObjects(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	documents := bytes.Split(text, []byte("\n---\n"))
+	fill, _ := fillerOf(f, bytes.Split(text, []byte("\n---\n")))
 	rules := admissionOf(f)
 
 	f.Fuzz(func(t *testing.T, routes, rule []byte) {
-		store, _ := meshOf(t, documents)
+		store := mesh.NewStore()
+		fill(store)
 		accepted := true
 		if object, ok := readObject[v1alpha1.VirtualService](routes); ok {
 			accepted = rules.accepts(t, "VirtualService", object)
