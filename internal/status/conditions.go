@@ -163,7 +163,7 @@ func refusal(report *delivery.Report) string {
 	}
 	first := report.Rejections[0]
 	words := fmt.Sprintf("proxy %s refused %s: %s; correct what it names in the spec, until then the proxy goes without this change",
-		clean(first.Node, maxNode), clean(first.Resource, maxResource), clean(first.Message, maxMessage))
+		clean(first.Node, maxNode), clean(first.Resource, maxResource), strings.TrimRight(clean(first.Message, maxMessage), ". \n"))
 	if report.Rejected > 1 {
 		words += "; status.rejections lists more"
 	}
