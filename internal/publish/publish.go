@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/translate"
 	"fairlead.dev/fairlead/internal/xds"
 )
@@ -90,10 +91,14 @@ func (p *Publisher) publish() {
 		}
 	}
 
-	for object := range stirred {
-		p.options.Table.Findings(object, p.findingsOf(object))
-	}
 	publication := xds.Publication{Objects: changes.Objects}
+	for object := range stirred {
+		findings := p.findingsOf(object)
+		p.options.Table.Findings(object, findings)
+		if p.comesIntoUse(object, findings) {
+			publication.Accepted = append(publication.Accepted, object)
+		}
+	}
 	for key, u := range updates {
 		if key != referenceClass {
 			publication.Updates = append(publication.Updates, withoutRemovedTwins(*u))
@@ -105,6 +110,20 @@ func (p *Publisher) publish() {
 	}
 	p.options.Log.Debug("Published", "keys", len(changes.Keys), "objects", len(changes.Objects), "units", len(stale),
 		"classes", len(publication.Updates), "took", p.options.Clock.Since(started).String())
+}
+
+// comesIntoUse notes whether findings keep an object out of use, and reports whether it is
+// in use again.
+func (p *Publisher) comesIntoUse(object mesh.ObjectID, findings []message.Finding) bool {
+	_, wasOut := p.out[object]
+	for _, finding := range findings {
+		if finding.Topic == message.Acceptance {
+			p.out[object] = struct{}{}
+			return false
+		}
+	}
+	delete(p.out, object)
+	return wasOut
 }
 
 // staleClasses returns the classes whose list of units may have changed.

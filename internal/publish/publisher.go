@@ -48,7 +48,9 @@ type Publisher struct {
 	listers  readers[string]
 	nodes    map[string]*node
 	findings map[mesh.ObjectID]map[translate.Unit][]message.Finding
-	swept    time.Time
+	// out are the objects that something found keeps out of use.
+	out   map[mesh.ObjectID]struct{}
+	swept time.Time
 }
 
 // New returns a publisher that has published nothing.
@@ -63,6 +65,7 @@ func New(options Options) *Publisher {
 		listers:   readers[string]{},
 		nodes:     map[string]*node{},
 		findings:  map[mesh.ObjectID]map[translate.Unit][]message.Finding{},
+		out:       map[mesh.ObjectID]struct{}{},
 	}
 	// Findings must not wait for a proxy that happens to use the object.
 	p.classes[referenceClass] = &class{fresh: true}

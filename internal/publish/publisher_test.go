@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	"go.uber.org/goleak"
 
+	"fairlead.dev/fairlead/internal/delivery"
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
@@ -133,6 +134,47 @@ func TestFindingsAreToldWithoutAnyProxy(t *testing.T) {
 	l.g.Eventually(l.found(id)).Should(HaveLen(1))
 	l.store.DeleteRouteTable(id)
 	l.g.Eventually(l.found(id)).Should(BeEmpty())
+}
+
+func TestAnObjectWhoseConflictEndsIsDeliveredAnew(t *testing.T) {
+	l, proxy := threeServices(t)
+	older := l.routes("reviews", 1, nil, to("ratings", nil))
+	proxy.receives("route reviews" + domain + ":9080")
+	younger := object("VirtualService", "younger")
+	l.store.SetRouteTable(&mesh.RouteTable{
+		Origin: mesh.Origin{ObjectID: younger, Generation: 1, Created: time.Unix(2, 0)},
+		Hosts:  []string{"reviews" + domain},
+		HTTP:   []mesh.HTTPRoute{{Path: "spec.http[0]", Destinations: []mesh.Destination{to("details", nil)}}},
+	})
+	l.g.Eventually(l.found(younger)).Should(Equal([]string{"FL0101 spec.hosts"}))
+	l.mu.Lock()
+	l.deliveries = map[mesh.ObjectID]delivery.Report{}
+	l.mu.Unlock()
+	l.store.DeleteRouteTable(older)
+	l.g.Eventually(l.found(younger)).Should(BeEmpty())
+	l.acknowledged(younger, 1)
+	proxy.receives("route reviews" + domain + ":9080")
+}
+
+func TestAnObjectWhoseConflictEndsWithoutAnyProxyIsToldOf(t *testing.T) {
+	l := newLine(t)
+	l.service("reviews")
+	older := l.routes("reviews", 1, nil, to("reviews", nil))
+	younger := object("VirtualService", "younger")
+	l.store.SetRouteTable(&mesh.RouteTable{
+		Origin: mesh.Origin{ObjectID: younger, Generation: 1, Created: time.Unix(2, 0)}, Hosts: []string{"reviews" + domain},
+	})
+	l.prime()
+	l.g.Eventually(l.found(younger)).Should(HaveLen(1))
+	l.mu.Lock()
+	l.deliveries = map[mesh.ObjectID]delivery.Report{}
+	l.mu.Unlock()
+	l.store.DeleteRouteTable(older)
+	l.g.Eventually(func() int64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.deliveries[younger].Generation
+	}).Should(Equal(int64(1)), "those who were told that it is out of use wait for this")
 }
 
 func TestNothingIsServedBeforeTheStoreIsWhole(t *testing.T) {

@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ type Options struct {
 	Clock clock.WithDelayedExecution
 	Log   *slog.Logger
 	// ReconnectGrace is how long a proxy that disconnected still counts as concerned, and
-	// how long after the start no proxy is taken to mean that there is none.
+	// how long after the start of serving no proxy is not yet taken to mean that there is
+	// none.
 	ReconnectGrace time.Duration
 	// GateTimeout is how long a route waits for clusters that its proxy does not
 	// acknowledge; zero means DefaultGateTimeout.
@@ -65,8 +67,14 @@ func NewCache(options Options) *Cache {
 		sessions: map[*session]struct{}{},
 		lost:     map[string]*session{},
 	}
-	options.Clock.AfterFunc(options.ReconnectGrace, c.tracker.settle)
 	return c
+}
+
+// expectProxies says that proxies can connect from now on: those that were connected
+// before a restart have the grace period to come back. It counts from here and not from
+// the start of the process, which may have to wait for its API server.
+func (c *Cache) expectProxies() {
+	c.options.Clock.AfterFunc(c.options.ReconnectGrace, c.tracker.settle)
 }
 
 // Update is a change to the view of one class. A class comes into being with its first
@@ -83,6 +91,10 @@ type Publication struct {
 	// Objects are those that were written since the last publication, with their
 	// generation; mesh.DeletedGeneration for those that are gone.
 	Objects map[mesh.ObjectID]int64
+	// Accepted are objects that were not written but come into use by this publication,
+	// such as one whose host belonged to an older object that is gone. Their delivery
+	// starts here: what proxies acknowledged before was not theirs.
+	Accepted []mesh.ObjectID
 }
 
 // Publish applies a publication and starts its delivery. It does not wait for proxies.
@@ -113,8 +125,17 @@ func (c *Cache) Publish(p Publication) {
 		}
 	}
 
-	c.tracker.begin(p.Objects, former, c.publication)
-	for object := range p.Objects {
+	begun := map[mesh.ObjectID]int64{}
+	maps.Copy(begun, p.Objects)
+	for _, object := range p.Accepted {
+		if generation, tracked := c.tracker.generation(object); tracked {
+			if _, written := begun[object]; !written {
+				begun[object] = generation
+			}
+		}
+	}
+	c.tracker.begin(begun, former, c.publication)
+	for object := range begun {
 		stirred[object] = struct{}{}
 	}
 	everybody := c.everybody()
@@ -125,7 +146,7 @@ func (c *Cache) Publish(p Publication) {
 			}
 		}
 	}
-	c.tracker.end(p.Objects)
+	c.tracker.end(begun)
 
 	for class, keys := range changed {
 		for s := range class.sessions {

@@ -111,6 +111,44 @@ func TestWhatAGenerationTookItsHandsOffIsAwaited(t *testing.T) {
 	})
 }
 
+func TestAnObjectThatTakesAHostOverAwaitsItsOwnRoutes(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+		p := b.settledProxy(delta, reviews)
+		// ratings has the same host, and is the younger one.
+		b.publish(map[mesh.ObjectID]int64{ratings: 1}, nil)
+		b.g.Expect(b.counts(ratings)()).To(Equal([]int{0, 0, 0, 0}))
+		b.cache.Publish(xds.Publication{
+			Updates:  []xds.Update{{Class: "default", Set: []*xds.Resource{b.route("r", "of ratings", []string{"c1"}, ratings)}}},
+			Objects:  map[mesh.ObjectID]int64{reviews: mesh.DeletedGeneration},
+			Accepted: []mesh.ObjectID{ratings, reviews},
+		})
+		b.g.Expect(b.counts(ratings)()).To(Equal([]int{1, 0, 0, 0}), "what the proxy runs is the route of reviews")
+		p.take(xds.RouteType, "r")
+		b.g.Eventually(b.counts(ratings)).Should(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
+func TestAnObjectOfTheSameNameIsDeliveredAnew(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+		p := b.settledProxy(delta, reviews)
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+		// Deleted and created again, which came as one change, and of generation 1 again.
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, []*xds.Resource{b.route("r", "another", []string{"c1"}, reviews)})
+		b.g.Expect(b.counts(reviews)()).To(Equal([]int{1, 0, 0, 0}))
+		p.take(xds.RouteType, "r")
+		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+
+		// Even if it says the same, it is told: those who listen do not know it yet.
+		b.mu.Lock()
+		delete(b.reports, reviews)
+		b.mu.Unlock()
+		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+		b.g.Expect(b.counts(reviews)()).To(Equal([]int{1, 1, 0, 0}))
+	})
+}
+
 func TestRoutesWaitForTheirClustersAndEndpoints(t *testing.T) {
 	both(t, func(b *bench, delta bool) {
 		p := b.settledProxy(delta)

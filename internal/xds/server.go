@@ -55,6 +55,7 @@ func (s *Server) Start(ctx context.Context) error {
 			return nil
 		}
 	}
+	s.cache.expectProxies()
 	listener, err := listen(s.options.Socket)
 	if err != nil {
 		return err

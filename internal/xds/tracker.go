@@ -66,19 +66,15 @@ func newTracker(options Options) *tracker {
 	}
 }
 
-// begin takes in new generations. Their reports are held back until end.
+// begin starts the delivery of generations. Their reports are held back until end. One that
+// is known already starts anew: it is that of another object of the same name, or the
+// object was out of use in between.
 func (t *tracker) begin(objects map[mesh.ObjectID]int64, former map[objectID]map[Key]struct{}, publication uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, generation := range objects {
 		if generation == mesh.DeletedGeneration {
 			delete(t.objects, id)
-			continue
-		}
-		before := t.objects[id]
-		if before != nil && before.generation == generation {
-			// The same again, as a restarted informer tells it: nothing is new.
-			before.open = true
 			continue
 		}
 		t.objects[id] = &tracked{
@@ -98,6 +94,17 @@ func (t *tracker) end(objects map[mesh.ObjectID]int64) {
 			t.tell(id, object)
 		}
 	}
+}
+
+// generation returns the generation of an object, if it is tracked.
+func (t *tracker) generation(id objectID) (int64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	object := t.objects[id]
+	if object == nil {
+		return 0, false
+	}
+	return object.generation, true
 }
 
 // want returns what to judge an object by, if it is tracked.
