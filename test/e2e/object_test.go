@@ -35,10 +35,30 @@ func apply(manifest string) object {
 func parse(manifest string) object {
 	GinkgoHelper()
 	o := object{&unstructured.Unstructured{}}
-	Expect(yaml.UnmarshalStrict([]byte(manifest), &o.Object)).To(Succeed(), manifest)
-	o.SetNamespace("default")
+	o.read(manifest)
 	DeferCleanup(o.remove)
 	return o
+}
+
+// change applies another manifest of the same object, and returns once every proxy runs it.
+func (o object) change(manifest string) {
+	GinkgoHelper()
+	o.write(manifest)
+	programmed(o)
+}
+
+// write applies another manifest of the same object.
+func (o object) write(manifest string) {
+	GinkgoHelper()
+	o.read(manifest)
+	Expect(o.apply()).To(Succeed())
+}
+
+func (o object) read(manifest string) {
+	GinkgoHelper()
+	o.Object = map[string]any{}
+	Expect(yaml.UnmarshalStrict([]byte(manifest), &o.Object)).To(Succeed(), manifest)
+	o.SetNamespace("default")
 }
 
 func (o object) apply() error {

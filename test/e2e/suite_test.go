@@ -45,6 +45,8 @@ var (
 	front, ledger *workload
 	// echoV1 and echoV2 are the two versions of the service echo, of the same two kinds.
 	echoV1, echoV2 *workload
+	// subsets is the DestinationRule of echo, with its subsets v1 and v2.
+	subsets object
 )
 
 // callers are where every request of the core cases is made from.
@@ -53,7 +55,7 @@ func callers() []*workload { return []*workload{front, ledger} }
 var _ = BeforeSuite(func() {
 	fairlead = startMesh()
 	apply(echoService)
-	apply(echoSubsets)
+	subsets = apply(echoSubsets)
 	front = fairlead.start(workload{name: "front", labels: "app=front,team=shop", outboundTCP: "echo:9000"})
 	ledger = fairlead.start(workload{name: "ledger", labels: "app=ledger,team=bank", outboundTCP: "echo:9000", protocol: "sotw"})
 	echoV1 = fairlead.start(echoWorkload("v1", "delta"))
@@ -69,10 +71,17 @@ var _ = BeforeSuite(func() {
 	}
 })
 
+// turns are labels of their own, so that there are many ways to select the same Pods.
+const turns = 5
+
 // echoWorkload is a replica of the service echo.
 func echoWorkload(version, protocol string) workload {
+	labels := "app=echo,version=" + version
+	for i := range turns {
+		labels += fmt.Sprintf(",turn-%d=yes", i)
+	}
 	return workload{
-		name: "echo-" + version, labels: "app=echo,version=" + version, protocol: protocol, version: version,
+		name: "echo-" + version, labels: labels, protocol: protocol, version: version,
 		ports: []string{"9080", "9081", "9000/tcp", "9090/grpc"},
 	}
 }

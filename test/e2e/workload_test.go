@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,20 +120,16 @@ func (w *workload) signalEnvoy(signal syscall.Signal) {
 }
 
 // stat returns one of Envoy's figures.
-func (w *workload) stat(name string) (int, error) {
+func (w *workload) stat(name string) int {
+	GinkgoHelper()
 	response, err := testenv.UnixClient(envoy.AdminSocket(w.folder())).Get("http://envoy/stats")
-	if err != nil {
-		return 0, err
-	}
+	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(body)) {
-		if value, is := strings.CutPrefix(line, name+": "); is {
-			return strconv.Atoi(strings.TrimSpace(value))
-		}
-	}
-	return 0, fmt.Errorf("the Envoy of %s has no figure %q", w.name, name)
+	Expect(err).NotTo(HaveOccurred())
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `: (\d+)$`).FindSubmatch(body)
+	Expect(found).To(HaveLen(2), "the Envoy of %s has the figure %s", w.name, name)
+	value, err := strconv.Atoi(string(found[1]))
+	Expect(err).NotTo(HaveOccurred())
+	return value
 }

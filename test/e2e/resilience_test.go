@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"fmt"
+	"syscall"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+)
+
+var _ = Describe("Under load", func() {
+	It("the manager is killed and comes back, and no proxy or status takes notice", func() {
+		kept := route("kept", steady)
+		changed := route("changed", toV1)
+		background := startLoad("http://kept.example/")
+		history := watch(kept)
+		before, err := kept.status()
+		Expect(err).NotTo(HaveOccurred())
+		configured := map[string]map[string]int{}
+		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+			configured[w.name] = w.configuration()
+		}
+		received := front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total")
+
+		fairlead.manager.Signal(syscall.SIGKILL)
+		Eventually(fairlead.manager).Should(gexec.Exit())
+		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+			Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(BeZero(), w.name)
+		}
+		background.goesOn()
+		changed.write(virtualService("changed", toV2))
+		for _, caller := range callers() {
+			Expect(caller.many(20, "http://changed.example/")).To(Equal(tally{"v1": 20}))
+		}
+
+		fairlead.startManager()
+		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+			Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(Equal(1), w.name)
+		}
+		programmed(changed)
+		for _, caller := range callers() {
+			Expect(caller.many(20, "http://changed.example/")).To(Equal(tally{"v2": 20}))
+		}
+		background.goesOn()
+		Expect(background.stop().failed()).To(BeEmpty())
+
+		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+			Expect(w.configuration()).To(Equal(configured[w.name]), "nothing is new to %s", w.name)
+		}
+		Expect(front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total")-received).To(BeNumerically("<", 4096),
+			"a proxy that says what it has is not sent it again: this is one route and the answers that there is nothing else")
+		Expect(kept.status()).To(HaveField("Conditions", Equal(before.Conditions)))
+		Expect(history()).To(HaveEach(BeProgrammed()))
+	})
+
+	It("a Pod is added and another one leaves without a failed request", func() {
+		route("pods", `
+- retries: {attempts: 0}
+  route: [{destination: {host: echo}}]
+`)
+		background := startLoad("http://pods.example/")
+		added := fairlead.start(echoWorkload("v3", "delta"))
+		added.awaitReady()
+		Eventually(background.versions).Should(HaveKey("v3"), "the new Pod is called")
+		background.goesOn()
+		stop(added.session)
+		background.goesOn()
+		Expect(background.stop().failed()).To(BeEmpty())
+	})
+
+	It("all traffic is shifted to and fro, to new clusters each time, without a failed request", func() {
+		shift := func(i int) string {
+			// A cluster for each combination of labels: v2 has those of v1 but for its version.
+			return virtualService("labels-shift", fmt.Sprintf(`
+- retries: {attempts: 0}
+  route: [{destination: {host: echo, labels: {version: %s, turn-%d: "yes"}}}]
+`, version(i), i%turns))
+		}
+		o := programmed(apply(shift(0)))
+		background := startLoad("http://labels-shift.example/")
+		for i := range 50 {
+			o.change(shift(i + 1))
+			for _, caller := range callers() {
+				Expect(caller.get("http://labels-shift.example/").Version).To(Equal(version(i+1)), "shift %d, from %s", i+1, caller.name)
+			}
+		}
+		Expect(background.stop().failed()).To(BeEmpty())
+	})
+
+	It("all traffic is shifted between subsets that come and go, without a failed request", func() {
+		rule := func(subsets ...int) string {
+			manifest := `
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: DestinationRule
+metadata: {name: shifting}
+spec:
+  host: shifting
+  subsets:
+`
+			for _, i := range subsets {
+				manifest += fmt.Sprintf("  - {name: s%d, labels: {version: %s}}\n", i, version(i))
+			}
+			return manifest
+		}
+		to := func(i int) string {
+			return virtualService("subset-shift", fmt.Sprintf(`
+- retries: {attempts: 0}
+  route: [{destination: {host: shifting, subset: s%d}}]
+`, i))
+		}
+		apply(shiftingService)
+		Eventually(func() tally { return front.many(10, "http://shifting/") }).Should(HaveKey("v2"), "the Service has endpoints")
+		defined, routes := programmed(apply(rule(0))), programmed(apply(to(0)))
+		background := startLoad("http://subset-shift.example/")
+		for i := range 50 {
+			// As kubectl would, with a file for each: nothing but the first is waited for.
+			defined.write(rule(i, i+1))
+			Eventually(defined.status).Should(HaveCondition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted))
+			routes.change(to(i + 1))
+			defined.write(rule(i + 1))
+			Expect(front.get("http://subset-shift.example/").Version).To(Equal(version(i + 1)))
+		}
+		Expect(background.stop().failed()).To(BeEmpty())
+	})
+})
+
+// version alternates.
+func version(i int) string { return []string{"v1", "v2"}[i%2] }
+
+// configuration is what Envoy has counted of its clusters and listeners.
+func (w *workload) configuration() map[string]int {
+	GinkgoHelper()
+	counts := map[string]int{}
+	for _, name := range []string{
+		"cluster_manager.active_clusters", "cluster_manager.cluster_added", "cluster_manager.cluster_modified", "cluster_manager.cluster_removed",
+		"listener_manager.total_listeners_active", "listener_manager.listener_added", "listener_manager.listener_modified", "listener_manager.listener_removed",
+	} {
+		counts[name] = w.stat(name)
+	}
+	return counts
+}
+
+const shiftingService = `
+apiVersion: v1
+kind: Service
+metadata: {name: shifting}
+spec:
+  selector: {app: echo}
+  ports: [{name: http, port: 80, targetPort: 9080}]
+`
