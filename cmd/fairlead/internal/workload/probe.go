@@ -21,6 +21,9 @@ type prober struct {
 	apps  []netip.AddrPort
 }
 
+// proxyPatience is when a person is told what the command still waits for.
+const proxyPatience = 3 * time.Second
+
 // newProber reads the agent's answers from the socket in its folder.
 func newProber(folder string, apps []appPort) *prober {
 	p := &prober{agent: http.Client{Timeout: probeTimeout, Transport: &http.Transport{
@@ -66,4 +69,28 @@ func (p *prober) app(ctx context.Context) error {
 		_ = connection.Close()
 	}
 	return nil
+}
+
+// awaitProxy waits until the proxy serves, so that the command's first call finds it.
+func (w *workload) awaitProxy(ctx context.Context) error {
+	prober := newProber(w.folder, nil)
+	patience := time.NewTimer(proxyPatience)
+	defer patience.Stop()
+	again := time.NewTicker(probeSoon)
+	defer again.Stop()
+	for {
+		err := prober.proxy(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-w.agent.Done():
+			return w.agent.Exit()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-patience.C:
+			w.Say("the command waits for its proxy: %v", err)
+		case <-again.C:
+		}
+	}
 }

@@ -91,6 +91,13 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	if err := w.startAgent(); err != nil {
 		return 0, errors.Join(err, w.finish(corev1.PodFailed, "NotStarted", err.Error()))
 	}
+	if err := w.awaitProxy(ctx); err != nil {
+		w.stopAgent()
+		if ctx.Err() != nil {
+			return 0, w.finish(corev1.PodSucceeded, "Stopped", "`fairlead run` was told to stop before the proxy served")
+		}
+		return 0, errors.Join(err, w.finish(corev1.PodFailed, "ProxyFailed", err.Error()))
+	}
 	if err := w.startCommand(path); err != nil {
 		w.stopAgent()
 		return 0, errors.Join(err, w.finish(corev1.PodFailed, "NotStarted", err.Error()))
