@@ -43,7 +43,7 @@ func (o Origin) Older(other Origin) bool {
 	if !o.Created.Equal(other.Created) {
 		return o.Created.Before(other.Created)
 	}
-	return o.ObjectID.Compare(other.ObjectID) < 0
+	return o.Compare(other.ObjectID) < 0
 }
 
 // NamespacedName names a namespaced thing within its kind.

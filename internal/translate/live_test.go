@@ -203,15 +203,17 @@ func (l *live) send(proxy string, request *http.Request) answer {
 func (l *live) do(client *http.Client, request *http.Request) answer {
 	l.t.Helper()
 	var got answer
-	NewWithT(l.t).Eventually(func() (err error) {
-		got.Response, err = client.Do(request)
+	var body []byte
+	NewWithT(l.t).Eventually(func() error {
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		got.Response = response
+		body, err = io.ReadAll(response.Body)
 		return err
 	}).WithTimeout(20*time.Second).Should(Succeed(), "Envoy starts to listen soon after it was started")
-	defer func() { _ = got.Response.Body.Close() }()
-	body, err := io.ReadAll(got.Response.Body)
-	if err != nil {
-		l.t.Fatal(err)
-	}
 	got.Body = string(body)
 	_ = json.Unmarshal(body, &got.seen)
 	return got

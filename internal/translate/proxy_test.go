@@ -209,6 +209,7 @@ func TestExplicitProxy(t *testing.T) {
 		reader := bufio.NewReader(connection)
 		response, err := http.ReadResponse(reader, nil)
 		g.Expect(err).NotTo(HaveOccurred())
+		defer func() { _ = response.Body.Close() }()
 		g.Expect(response.StatusCode).To(Equal(http.StatusSwitchingProtocols))
 		_, _ = fmt.Fprintln(connection, "hello")
 		line, err := reader.ReadString('\n')

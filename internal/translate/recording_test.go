@@ -84,8 +84,7 @@ type recordings map[reading]recording
 func (k recordings) follow(t *testing.T, store *mesh.Store, changed map[mesh.Key]struct{}, what string) {
 	t.Helper()
 	now := recordings{}
-	var record func(id reading)
-	record = func(id reading) {
+	record := func(id reading) {
 		if _, done := now[id]; done {
 			return
 		}
