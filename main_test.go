@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"fairlead.dev/fairlead/test/testenv"
+)
+
+func TestFlags(t *testing.T) {
+	g := NewWithT(t)
+	s, err := readFlags([]string{"--cluster-domain=mesh.test", "--log-level=debug", "--reconnect-grace=2s"}, io.Discard)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(s.clusterDomain).To(Equal("mesh.test"))
+	g.Expect(s.logLevel).To(Equal(slog.LevelDebug))
+	g.Expect(s.reconnectGrace).To(Equal(2 * time.Second))
+	g.Expect(s.metricsAddress).To(Equal("0"), "nothing is served unasked")
+
+	_, err = readFlags([]string{
+		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "extra",
+	}, io.Discard)
+	g.Expect(err).To(MatchError(SatisfyAll(ContainSubstring("107 bytes"), ContainSubstring("text or json"),
+		ContainSubstring("--cluster-domain"), ContainSubstring("--reconnect-grace"), ContainSubstring(`"extra"`))), "all at once")
+
+	_, err = readFlags([]string{"--help"}, io.Discard)
+	g.Expect(err).To(MatchError(flag.ErrHelp))
+}
+
+// TestTheManagerAsAWhole runs everything that main puts together at a real API server.
+func TestTheManagerAsAWhole(t *testing.T) {
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	api, err := testenv.StartAPIServer()
+	g.Expect(err).NotTo(HaveOccurred())
+	defer func() { g.Expect(api.Stop()).To(Succeed()) }()
+	kubectl := func(arguments ...string) string {
+		output, err := api.Kubectl(t.Context(), arguments...).CombinedOutput()
+		g.Expect(err).NotTo(HaveOccurred(), "kubectl %v: %s", arguments, output)
+		return string(output)
+	}
+
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "x", "s")
+	s, err := readFlags([]string{
+		"--kubeconfig=" + api.Kubeconfig, "--xds-socket=" + socket, "--health-probe-bind-address=0", "--reconnect-grace=100ms",
+	}, os.Stderr)
+	g.Expect(err).NotTo(HaveOccurred())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, s, newLogger(s, t.Output())) }()
+	g.Eventually(socket).Should(BeAnExistingFile(), "proxies are served")
+
+	file := filepath.Join(dir, "reviews.yaml")
+	g.Expect(os.WriteFile(file, []byte(`
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{name: http, port: 9080}]}
+---
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - route: [{destination: {host: reviews}}]
+`), 0o600)).To(Succeed())
+	kubectl("apply", "-f", file)
+	kubectl("wait", "--for=condition=Ready", "virtualservice/reviews", "--timeout=30s")
+	g.Expect(kubectl("get", "virtualservice/reviews", "-o", `jsonpath={.status.conditions[?(@.type=="Programmed")].reason}`)).To(Equal("NoProxies"))
+
+	// Another object of the same name, with generation 1 again, that differs or does not.
+	for range 3 {
+		kubectl("replace", "--force", "-f", file)
+		kubectl("wait", "--for=condition=Ready", "virtualservice/reviews", "--timeout=30s")
+	}
+
+	// An older object has the host, and goes.
+	younger := filepath.Join(dir, "younger.yaml")
+	g.Expect(os.WriteFile(younger, []byte(`
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: VirtualService
+metadata: {name: zz-younger}
+spec:
+  hosts: [reviews]
+  http:
+  - route: [{destination: {host: reviews}}]
+`), 0o600)).To(Succeed())
+	kubectl("apply", "-f", younger)
+	kubectl("wait", "--for=condition=Accepted=false", "virtualservice/zz-younger", "--timeout=30s")
+	kubectl("delete", "virtualservice/reviews")
+	kubectl("wait", "--for=condition=Ready", "virtualservice/zz-younger", "--timeout=30s")
+
+	stop()
+	g.Eventually(ended).Should(Receive(BeNil()))
+}
