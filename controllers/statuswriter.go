@@ -31,8 +31,8 @@ const (
 	countInterval = 3 * time.Second
 	// countRate and countBurst bound such writes over all objects: one proxy that joins
 	// changes the counts of every object that concerns it.
-	countRate  rate.Limit = 20
-	countBurst            = 60
+	countRate  = rate.Limit(20)
+	countBurst = 60
 	// statusWriters is how many objects are written at a time.
 	statusWriters = 4
 	// writeTimeout bounds one write, so that an API server that hangs costs one attempt.

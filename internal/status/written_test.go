@@ -214,7 +214,6 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			wasProgrammed := false
 			for range 40 {
 				before := generation
-				notAccepted := false
 				switch random.IntN(7) {
 				case 0:
 					generation++
@@ -233,7 +232,7 @@ func TestAnyOrderOfEvents(t *testing.T) {
 					b.observe(generation)
 				}
 				b.pass(time.Second)
-				notAccepted = b.condition(accepted).Status == isFalse
+				notAccepted := b.condition(accepted).Status == isFalse
 				now := b.condition(programmed).Status == isTrue
 				if wasProgrammed && !now && generation == before && !notAccepted {
 					// Only a restart before the write may forget it.
