@@ -64,6 +64,7 @@ func (s *Server) Start(ctx context.Context) error {
 		// Proxies ping every 30 s; twice as often is not yet a reason to cut them off.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.MaxRecvMsgSize(maxRequest),
 	)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
 	ended := make(chan error, 1)
@@ -108,6 +109,10 @@ func listen(path string) (net.Listener, error) {
 	}
 	return listener, nil
 }
+
+// maxRequest is the largest request in bytes. A proxy that reconnects lists all that it has:
+// about 100 bytes a resource, of which there are 11 a service. gRPC's own limit is 4 MiB.
+const maxRequest = 64 << 20
 
 // namedOnly are the types of which an empty request asks for nothing.
 var namedOnly = []string{RouteType, EndpointType}
