@@ -1,6 +1,9 @@
 package xds
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // entry is a resource in a view, with the publications that matter for acknowledgement.
 type entry struct {
@@ -73,8 +76,8 @@ func (c *class) owned(object objectID) []Key {
 	return keys
 }
 
-// apply changes the view and returns the names whose content changed, and for each
-// object the keys that it no longer contributes to.
+// apply changes the view and returns the names whose content changed, or what it
+// requires, and for each object the keys that it no longer contributes to.
 func (c *class) apply(update Update, publication uint64) (changed []Key, left map[objectID][]Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +112,7 @@ func (c *class) apply(update Update, publication uint64) (changed []Key, left ma
 			c.byOwner[owner][resource.Key] = struct{}{}
 		}
 		c.view[resource.TypeURL][resource.Name] = next
-		if !found || old.Hash != resource.Hash {
+		if !found || old.Hash != resource.Hash || !slices.Equal(old.Requires, resource.Requires) {
 			changed = append(changed, resource.Key)
 		}
 	}

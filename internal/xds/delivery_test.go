@@ -179,6 +179,24 @@ func TestRoutesWaitForTheirClustersAndEndpoints(t *testing.T) {
 	})
 }
 
+// The bytes of a route stay the same when a destination ceases to exist: it keeps its name.
+func TestAClusterGoesOnceARouteOfTheSameBytesDoesNotRequireIt(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(nil, []*xds.Resource{b.route("r", "1", nil)}, xds.Key{TypeURL: xds.ClusterType, Name: "c1"}, xds.Key{TypeURL: xds.EndpointType, Name: "c1"})
+		if delta {
+			p.take(xds.ClusterType, "-c1")
+		} else {
+			p.take(xds.ClusterType)
+		}
+		p.nothing(xds.RouteType)
+
+		b.publish(nil, []*xds.Resource{b.cluster("c1", ""), b.endpoints("c1", ""), b.route("r", "1", []string{"c1"})})
+		p.take(xds.ClusterType, "c1")
+		p.nothing(xds.RouteType)
+	})
+}
+
 // A proxy that starts is not ready before its first listeners: they come once those that
 // waited have what they require, or have waited long enough.
 func TestTheFirstResponseComesOnceNothingInItWaitsAnyMore(t *testing.T) {

@@ -86,7 +86,7 @@ func (s *session) passesRemoval(sub *subscription, name string) bool {
 	switch sub.typeURL {
 	case ClusterType:
 		// What was acknowledged before this session may need any cluster.
-		return s.uses[name] == 0 && s.opaque == 0
+		return s.uses[name] == 0 && s.opaque == 0 && s.told()
 	case EndpointType:
 		// A proxy that drops the cluster unsubscribes by itself.
 		return !s.referred(EndpointType)
@@ -95,6 +95,17 @@ func (s *session) passesRemoval(sub *subscription, name string) bool {
 		return !s.referred(RouteType)
 	}
 	return true
+}
+
+// told reports whether the proxy has told what it runs. One that reconnects does so type
+// by type, clusters first; those that it has must not be taken away before it is known
+// which of its routes and listeners need them.
+func (s *session) told() bool {
+	if s.resumed.IsZero() || s.types[ListenerType] != nil && s.types[RouteType] != nil {
+		return true
+	}
+	// It may have no routes.
+	return s.cache.options.Clock.Since(s.resumed) >= s.cache.options.GateTimeout
 }
 
 // use counts what a response under way needs.

@@ -51,6 +51,10 @@ func (s *session) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subs
 	sub, first := s.subscribe(request.GetTypeUrl())
 	s.answered(sub, request.GetResponseNonce(), request.GetErrorDetail().GetMessage(), request.GetErrorDetail() != nil)
 	if first {
+		if sub.typeURL == ClusterType && len(request.GetInitialResourceVersions()) > 0 {
+			s.resumed = s.cache.options.Clock.Now()
+			s.cache.options.Clock.AfterFunc(s.cache.options.GateTimeout, s.kick)
+		}
 		for name, version := range request.GetInitialResourceVersions() {
 			s.remember(sub, name, version)
 		}

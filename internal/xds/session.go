@@ -26,6 +26,9 @@ type session struct {
 	// opaque counts what the proxy runs of these from before this session, of which only
 	// the hash is known.
 	opaque int
+	// resumed is when the proxy said that it has clusters from an earlier stream; zero if it
+	// did not.
+	resumed time.Time
 	// alarmed is true while a timer is set to look at the gate again.
 	alarmed bool
 }
@@ -108,7 +111,8 @@ func (s *session) move(class *class) {
 	s.mu.Unlock()
 }
 
-// changed notes that entries of the view have another content.
+// changed notes that entries of the view have another content, or require other clusters
+// with the same content: a destination may cease to exist and keep its name in a route.
 func (s *session) changed(keys []Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,6 +120,10 @@ func (s *session) changed(keys []Key) {
 		if sub := s.types[key.TypeURL]; sub != nil && sub.covers(key.Name) {
 			sub.dirty[key.Name] = struct{}{}
 			delete(sub.blocked, key.Name)
+			acked, has := sub.acked[key.Name]
+			if current, exists := s.class.get(key.TypeURL, key.Name); has && exists && acked.Hash == current.Hash {
+				s.setAcked(sub, key.Name, current, true)
+			}
 		}
 	}
 	s.advance()

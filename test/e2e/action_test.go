@@ -68,7 +68,7 @@ var _ = Describe("A route", func() {
   - destination: {host: echo}
     headers:
       request: {set: {by-destination: b}, add: {more: from-destination}, remove: [unwanted-there]}
-      response: {add: {by-destination: c}}
+      response: {set: {echo-set-too: by-destination}, add: {by-destination: c}, remove: [content-type]}
 `)
 		for _, caller := range callers() {
 			r := caller.get("http://headers.example/", "by-route", "of the client", "more", "of the client",
@@ -82,7 +82,9 @@ var _ = Describe("A route", func() {
 			Expect(r.Header.Values("Echo-Set")).To(ConsistOf("by-route"))
 			Expect(r.Header.Values("Echo-Add")).To(ConsistOf("from the application", "by-route"))
 			Expect(r.Header).NotTo(HaveKey("Echo-Remove"))
+			Expect(r.Header.Values("Echo-Set-Too")).To(ConsistOf("by-destination"))
 			Expect(r.Header.Values("By-Destination")).To(ConsistOf("c"))
+			Expect(r.Header).NotTo(HaveKey("Content-Type"))
 		}
 	})
 

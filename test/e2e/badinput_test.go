@@ -48,7 +48,7 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 
 	BeforeAll(func() {
 		route("steady", steady)
-		background = startLoad("http://steady.example/")
+		background = startLoad("http://steady.example/", callers()...)
 	})
 
 	It("by a host that does not exist says so; what leads there is answered 503, the rest serves", func() {
@@ -179,6 +179,30 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 		o.change(virtualService("refused", toV2))
 		for _, caller := range callers() {
 			Expect(caller.many(20, "http://refused.example/")).To(Equal(tally{"v2": 20}))
+		}
+	})
+
+	It("in the eyes of Envoy only is left out if it never was right, and keeps nobody from joining", func() {
+		o := apply(virtualService("never-right", refused(toV1)))
+		isTold := And(
+			HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonRejected, "RE2 program size"),
+			HaveField("Proxies", HaveValue(HaveField("Acknowledged", BeZero()))),
+		)
+		Eventually(o.status).Should(isTold)
+		for _, caller := range callers() {
+			Expect(caller.get("http://never-right.example/").Status).To(Equal(404))
+		}
+		for _, protocol := range []string{"delta", "sotw"} {
+			joins := fairlead.start(workload{name: "joins-" + protocol, labels: "app=joins", protocol: protocol})
+			joins.awaitReady()
+			Expect(joins.get("http://steady.example/").Status).To(Equal(200))
+			Expect(joins.get("http://never-right.example/").Status).To(Equal(404))
+			Eventually(o.status).Should(And(isTold, HaveField("Rejections", ContainElement(HaveField("Node", "default/"+joins.name)))))
+			stop(joins.session)
+		}
+		o.change(virtualService("never-right", toV1))
+		for _, caller := range callers() {
+			Expect(caller.get("http://never-right.example/").Version).To(Equal("v1"))
 		}
 	})
 

@@ -108,6 +108,7 @@ func (e *echoing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// For routes to work on.
 	w.Header().Set("Echo-Remove", "from the application")
 	w.Header().Set("Echo-Set", "from the application")
+	w.Header().Set("Echo-Set-Too", "from the application")
 	w.Header().Set("Echo-Add", "from the application")
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

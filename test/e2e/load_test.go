@@ -83,10 +83,10 @@ type load struct {
 // loadInterval is the time between two requests of one caller.
 const loadInterval = 20 * time.Millisecond
 
-// startLoad sends requests to the URL from all callers until the spec or container ends.
-func startLoad(url string) *load {
+// startLoad sends requests to the URL until the spec or container ends.
+func startLoad(url string, from ...*workload) *load {
 	l := &load{stopping: make(chan struct{}), counts: tally{}}
-	for _, caller := range callers() {
+	for _, caller := range from {
 		l.group.Go(func() { l.run(caller.http, url) })
 	}
 	DeferCleanup(l.stop)

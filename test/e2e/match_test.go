@@ -109,9 +109,11 @@ var _ = Describe("A request", func() {
 	})
 
 	It("is matched by the namespace of its caller", func() {
-		route("namespace", matchToV2("{sourceNamespace: elsewhere}"))
+		route("elsewhere", matchToV2("{sourceNamespace: elsewhere}"))
+		route("here", matchToV2("{sourceNamespace: default}"))
 		for _, caller := range callers() {
-			Expect(caller.get("http://namespace.example/").Version).To(Equal("v1"))
+			Expect(caller.get("http://elsewhere.example/").Version).To(Equal("v1"))
+			Expect(caller.get("http://here.example/").Version).To(Equal("v2"))
 		}
 	})
 

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"syscall"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -16,7 +15,7 @@ var _ = Describe("Under load", func() {
 	It("the manager is killed and comes back, and no proxy or status takes notice", func() {
 		kept := route("kept", steady)
 		changed := route("changed", toV1)
-		background := startLoad("http://kept.example/")
+		background := startLoad("http://kept.example/", callers()...)
 		history := watch(kept)
 		before, err := kept.status()
 		Expect(err).NotTo(HaveOccurred())
@@ -26,11 +25,7 @@ var _ = Describe("Under load", func() {
 		}
 		received := front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total")
 
-		fairlead.manager.Signal(syscall.SIGKILL)
-		Eventually(fairlead.manager).Should(gexec.Exit())
-		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
-			Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(BeZero(), w.name)
-		}
+		killManager()
 		background.goesOn()
 		changed.write(virtualService("changed", toV2))
 		for _, caller := range callers() {
@@ -51,10 +46,33 @@ var _ = Describe("Under load", func() {
 		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
 			Expect(w.configuration()).To(Equal(configured[w.name]), "nothing is new to %s", w.name)
 		}
-		Expect(front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total")-received).To(BeNumerically("<", 4096),
+		again := front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total") - received
+		GinkgoWriter.Println("front received", received, "and after the restart", again)
+		Expect(again).To(BeNumerically("<", 4096),
 			"a proxy that says what it has is not sent it again: this is one route and the answers that there is nothing else")
 		Expect(kept.status()).To(HaveField("Conditions", Equal(before.Conditions)))
 		Expect(history()).To(HaveEach(BeProgrammed()))
+	})
+
+	It("the manager comes back after a shift to a new cluster, and the old one stays until no route needs it", func() {
+		away := func(turn int) string {
+			return virtualService("away", fmt.Sprintf(`
+- retries: {attempts: 0}
+  route: [{destination: {host: echo, labels: {turn-%d: "yes"}}}]
+`, turn))
+		}
+		o := programmed(apply(away(0)))
+		// A proxy does not tell by the state-of-the-world protocol which clusters it has, so
+		// that only those that speak the other one are spared.
+		background := startLoad("http://away.example/", front)
+		for turn := range 3 {
+			killManager()
+			o.write(away(turn + 1))
+			fairlead.startManager()
+			programmed(o)
+			background.goesOn()
+		}
+		Expect(background.stop().failed()).To(BeEmpty())
 	})
 
 	It("a Pod is added and another one leaves without a failed request", func() {
@@ -62,7 +80,7 @@ var _ = Describe("Under load", func() {
 - retries: {attempts: 0}
   route: [{destination: {host: echo}}]
 `)
-		background := startLoad("http://pods.example/")
+		background := startLoad("http://pods.example/", callers()...)
 		added := fairlead.start(echoWorkload("v3", "delta"))
 		added.awaitReady()
 		Eventually(background.versions).Should(HaveKey("v3"), "the new Pod is called")
@@ -70,6 +88,42 @@ var _ = Describe("Under load", func() {
 		stop(added.session)
 		background.goesOn()
 		Expect(background.stop().failed()).To(BeEmpty())
+	})
+
+	It("routing comes and goes without a failed request", func() {
+		background := startLoad("http://echo/", callers()...)
+		for range 10 {
+			o := programmed(apply(virtualServiceOf("comes-and-goes", "[echo]", `
+- retries: {attempts: 0}
+  route: [{destination: {host: echo, labels: {version: v2, turn-0: "yes"}}}]
+`)))
+			Expect(front.many(5, "http://echo/")).To(Equal(tally{"v2": 5}))
+			o.remove()
+			Eventually(func() tally { return front.many(5, "http://echo/") }).Should(HaveKey("v1"), "as if there were no routing")
+		}
+		Expect(background.stop().failed()).To(BeEmpty())
+	})
+
+	It("a Service that is called is made anew", func() {
+		service := apply(shiftingService)
+		o := apply(virtualService("made-anew", `
+- match: [{uri: {prefix: /there}}]
+  route: [{destination: {host: shifting}}]`+toV1))
+		programmed(o)
+		background := startLoad("http://made-anew.example/", callers()...)
+		for range 3 {
+			service.remove()
+			Eventually(o.status).Should(HaveCondition(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonHostNotFound))
+			for _, caller := range callers() {
+				Eventually(func() int { return caller.get("http://made-anew.example/there").Status }).Should(Equal(503))
+			}
+			service.write(shiftingService)
+			programmed(o)
+			for _, caller := range callers() {
+				Eventually(func() int { return caller.get("http://made-anew.example/there").Status }).Should(Equal(200))
+			}
+		}
+		Expect(background.stop().failed()).To(BeEmpty(), "its other routes serve")
 	})
 
 	It("all traffic is shifted to and fro, to new clusters each time, without a failed request", func() {
@@ -81,7 +135,7 @@ var _ = Describe("Under load", func() {
 `, version(i), i%turns))
 		}
 		o := programmed(apply(shift(0)))
-		background := startLoad("http://labels-shift.example/")
+		background := startLoad("http://labels-shift.example/", callers()...)
 		for i := range 50 {
 			o.change(shift(i + 1))
 			for _, caller := range callers() {
@@ -115,7 +169,7 @@ spec:
 		apply(shiftingService)
 		Eventually(func() tally { return front.many(10, "http://shifting/") }).Should(HaveKey("v2"), "the Service has endpoints")
 		defined, routes := programmed(apply(rule(0))), programmed(apply(to(0)))
-		background := startLoad("http://subset-shift.example/")
+		background := startLoad("http://subset-shift.example/", callers()...)
 		for i := range 50 {
 			// As kubectl would, with a file for each: nothing but the first is waited for.
 			defined.write(rule(i, i+1))
@@ -127,6 +181,16 @@ spec:
 		Expect(background.stop().failed()).To(BeEmpty())
 	})
 })
+
+// killManager returns once every proxy has noticed.
+func killManager() {
+	GinkgoHelper()
+	fairlead.manager.Kill()
+	Eventually(fairlead.manager).Should(gexec.Exit())
+	for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+		Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(BeZero(), w.name)
+	}
+}
 
 // version alternates.
 func version(i int) string { return []string{"v1", "v2"}[i%2] }
