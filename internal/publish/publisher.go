@@ -88,6 +88,7 @@ func (p *Publisher) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	p.options.Cache.Await(p.served())
 	p.publish()
 	close(p.published)
 	pace := pace{clock: p.options.Clock, last: p.options.Clock.Now()}
@@ -110,6 +111,19 @@ func (p *Publisher) Start(ctx context.Context) error {
 		p.publish()
 		pace.done()
 	}
+}
+
+// served returns the node ids of the workloads that have a proxy which was served before
+// this process came. An explicit one is ready only if its proxy is; of others it cannot be
+// seen yet whether they have one.
+func (p *Publisher) served() []string {
+	var ids []string
+	for _, workload := range p.options.Store.Workloads() {
+		if workload.Explicit && workload.Ready {
+			ids = append(ids, workload.Key().String())
+		}
+	}
+	return ids
 }
 
 // Class implements xds.Directory: the class of an existing Pod's proxy.

@@ -233,11 +233,17 @@ func (c *Cache) giveUp(s *session) {
 	}
 }
 
+// Await says which nodes have a proxy that was served by another process before. For the
+// grace period after the start each counts as lost, until it is here: the first one that
+// comes must not speak for all.
+func (c *Cache) Await(nodes []string) { c.tracker.await(nodes) }
+
 // Gone says that the workload behind a node is gone or not ready: if it is not connected,
 // nothing waits for it any more.
 func (c *Cache) Gone(node string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.tracker.arrived(node)
 	if s := c.lost[node]; s != nil {
 		delete(c.lost, node)
 		c.tracker.remove(s)

@@ -86,6 +86,30 @@ func TestNoProxyMeansNothingUntilTheGraceAfterTheStartIsOver(t *testing.T) {
 	b.g.Expect(b.report(ratings).Settled).To(BeTrue())
 }
 
+func TestTheFirstProxyThatReconnectsDoesNotSpeakForTheOthers(t *testing.T) {
+	b := newBench(t)
+	b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+	b.cache.Await([]string{"default/front", "default/other", "default/gone", "default/never"})
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{4, 0, 0, 4}))
+	b.settledProxy(true, reviews)
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{4, 1, 0, 3}))
+
+	// It is known what concerns a proxy once it has said what it is subscribed to.
+	other := b.connect("default/other", true)
+	other.subscribe(xds.ClusterType)
+	other.take(xds.ClusterType, "c1")
+	other.subscribe(xds.ListenerType)
+	other.take(xds.ListenerType, "outbound")
+	b.g.Expect(b.counts(reviews)()).To(Equal([]int{4, 1, 0, 3}))
+	other.subscribe(xds.ScopeType)
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{4, 1, 0, 2}))
+
+	b.cache.Gone("default/gone")
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{3, 1, 0, 1}))
+	b.clock.Step(grace)
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{2, 1, 0, 0}))
+}
+
 func TestTwoStreamsOfOneProxyDuringAHotRestart(t *testing.T) {
 	both(t, func(b *bench, delta bool) {
 		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)

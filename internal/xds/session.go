@@ -151,6 +151,17 @@ func (s *session) subscribe(typeURL string) (sub *subscription, first bool) {
 	return sub, true
 }
 
+// arrive tells the tracker once it is known what concerns the proxy: Envoy subscribes to
+// these three as a whole, and what else it asks for follows from them.
+func (s *session) arrive() {
+	for _, typeURL := range []string{ClusterType, ListenerType, ScopeType} {
+		if sub := s.types[typeURL]; sub == nil || !sub.wildcard {
+			return
+		}
+	}
+	s.cache.tracker.arrived(s.node)
+}
+
 // setWildcard changes whether a type is subscribed to as a whole.
 func (s *session) setWildcard(sub *subscription, wildcard bool) {
 	if sub.wildcard == wildcard {
@@ -164,6 +175,7 @@ func (s *session) setWildcard(sub *subscription, wildcard bool) {
 		}
 	}
 	s.judgeAll()
+	s.arrive()
 }
 
 // add subscribes to a name. Asking again means that the proxy does not have it any more.

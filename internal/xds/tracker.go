@@ -25,6 +25,9 @@ type tracker struct {
 	settled bool
 	objects map[objectID]*tracked
 	lost    map[*session]struct{}
+	// awaited are the nodes whose proxies were connected to an earlier process, as far as
+	// they have not come yet. Nobody knows what concerns them: everything may.
+	awaited map[string]struct{}
 }
 
 // tracked is one object in its newest generation.
@@ -62,7 +65,7 @@ type wanted struct {
 func newTracker(options Options) *tracker {
 	return &tracker{
 		clock: options.Clock, log: options.Log, report: options.Report, metrics: options.Metrics,
-		objects: map[objectID]*tracked{}, lost: map[*session]struct{}{},
+		objects: map[objectID]*tracked{}, lost: map[*session]struct{}{}, awaited: map[string]struct{}{},
 	}
 }
 
@@ -199,11 +202,39 @@ func (t *tracker) remove(s *session) {
 	delete(t.lost, s)
 }
 
+// await counts proxies as concerned, and lost, until they arrive or the time is over.
+func (t *tracker) await(nodes []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.settled {
+		return
+	}
+	for _, node := range nodes {
+		t.awaited[node] = struct{}{}
+	}
+	t.tellAll()
+}
+
+// arrived notes that a proxy has said what it is subscribed to, or will not come.
+func (t *tracker) arrived(node string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, awaited := t.awaited[node]; awaited {
+		delete(t.awaited, node)
+		t.tellAll()
+	}
+}
+
 // settle ends the time after the start in which proxies are still expected back.
 func (t *tracker) settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settled = true
+	clear(t.awaited)
+	t.tellAll()
+}
+
+func (t *tracker) tellAll() {
 	for id, object := range t.objects {
 		t.tell(id, object)
 	}
@@ -216,7 +247,8 @@ func (t *tracker) tell(id objectID, object *tracked) {
 	}
 	report := delivery.Report{
 		Object: id, Generation: object.generation, Settled: t.settled,
-		Concerned: len(object.states), Acknowledged: object.acknowledged, Rejected: object.rejected, Lost: object.lost,
+		Concerned: len(object.states) + len(t.awaited), Acknowledged: object.acknowledged,
+		Rejected: object.rejected, Lost: object.lost + len(t.awaited),
 	}
 	if object.rejected > 0 {
 		for _, state := range object.states {

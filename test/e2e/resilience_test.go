@@ -20,7 +20,7 @@ var _ = Describe("Under load", func() {
 		before, err := kept.status()
 		Expect(err).NotTo(HaveOccurred())
 		configured := map[string]map[string]int{}
-		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+		for _, w := range all() {
 			configured[w.name] = w.configuration()
 		}
 		received := front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total")
@@ -33,17 +33,18 @@ var _ = Describe("Under load", func() {
 		}
 
 		fairlead.startManager()
-		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
-			Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(Equal(1), w.name)
-		}
+		// Proxies reconnect one by one within seconds, and the first does not speak for all.
 		programmed(changed)
+		for _, w := range all() {
+			Expect(w.stat("control_plane.connected_state")).To(Equal(1), w.name)
+		}
 		for _, caller := range callers() {
 			Expect(caller.many(20, "http://changed.example/")).To(Equal(tally{"v2": 20}))
 		}
 		background.goesOn()
 		Expect(background.stop().failed()).To(BeEmpty())
 
-		for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+		for _, w := range all() {
 			Expect(w.configuration()).To(Equal(configured[w.name]), "nothing is new to %s", w.name)
 		}
 		again := front.stat("cluster.fairlead-xds.upstream_cx_rx_bytes_total") - received
@@ -58,19 +59,21 @@ var _ = Describe("Under load", func() {
 		away := func(turn int) string {
 			return virtualService("away", fmt.Sprintf(`
 - retries: {attempts: 0}
-  route: [{destination: {host: echo, labels: {turn-%d: "yes"}}}]
-`, turn))
+  route: [{destination: {host: echo, labels: {version: %s, turn-%d: "yes"}}}]
+`, version(turn), turn))
 		}
 		o := programmed(apply(away(0)))
 		// A proxy does not tell by the state-of-the-world protocol which clusters it has, so
 		// that only those that speak the other one are spared.
-		background := startLoad("http://away.example/", front)
+		background := startLoad("http://away.example/", front, front, front, front)
 		for turn := range 3 {
 			killManager()
 			o.write(away(turn + 1))
 			fairlead.startManager()
 			programmed(o)
-			background.goesOn()
+			for _, caller := range callers() {
+				Expect(caller.many(20, "http://away.example/")).To(Equal(tally{version(turn + 1): 20}))
+			}
 		}
 		Expect(background.stop().failed()).To(BeEmpty())
 	})
@@ -187,7 +190,7 @@ func killManager() {
 	GinkgoHelper()
 	fairlead.manager.Kill()
 	Eventually(fairlead.manager).Should(gexec.Exit())
-	for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+	for _, w := range all() {
 		Eventually(func() int { return w.stat("control_plane.connected_state") }).Should(BeZero(), w.name)
 	}
 }

@@ -49,6 +49,9 @@ var (
 	subsets object
 )
 
+// all are the workloads that live as long as the suite.
+func all() []*workload { return []*workload{front, ledger, echoV1, echoV2} }
+
 // callers are where every request of the core cases is made from.
 func callers() []*workload { return []*workload{front, ledger} }
 
@@ -60,7 +63,7 @@ var _ = BeforeSuite(func() {
 	ledger = fairlead.start(workload{name: "ledger", labels: "app=ledger,team=bank", outboundTCP: "echo:9000", protocol: "sotw"})
 	echoV1 = fairlead.start(echoWorkload("v1", "delta"))
 	echoV2 = fairlead.start(echoWorkload("v2", "sotw"))
-	for _, w := range []*workload{front, ledger, echoV1, echoV2} {
+	for _, w := range all() {
 		w.awaitReady()
 	}
 	for _, caller := range callers() {
