@@ -38,7 +38,10 @@ type line struct {
 	deliveries map[mesh.ObjectID]delivery.Report
 }
 
-func newLine(t *testing.T) *line {
+func newLine(t *testing.T) *line { return newLineWithGrace(t, 0) }
+
+// newLineWithGrace gives proxies that were served before a start time to reconnect.
+func newLineWithGrace(t *testing.T, grace time.Duration) *line {
 	t.Helper()
 	l := &line{
 		T: t, g: NewWithT(t), store: mesh.NewStore(), primed: make(chan struct{}),
@@ -46,7 +49,7 @@ func newLine(t *testing.T) *line {
 		findings: map[mesh.ObjectID][]string{}, deliveries: map[mesh.ObjectID]delivery.Report{},
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	cache := xds.NewCache(xds.Options{Clock: clock.RealClock{}, Log: log, Report: func(r delivery.Report) {
+	cache := xds.NewCache(xds.Options{Clock: clock.RealClock{}, Log: log, ReconnectGrace: grace, Report: func(r delivery.Report) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.deliveries[r.Object] = r

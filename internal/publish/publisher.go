@@ -114,14 +114,21 @@ func (p *Publisher) Start(ctx context.Context) error {
 }
 
 // served returns the node ids of the workloads that have a proxy which was served before
-// this process came. An explicit one is ready only if its proxy is; of others it cannot be
-// seen yet whether they have one.
+// this process came, and begins to look after them. An explicit one is ready only if its
+// proxy is; of others it cannot be seen yet whether they have one.
 func (p *Publisher) served() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var ids []string
 	for _, workload := range p.options.Store.Workloads() {
-		if workload.Explicit && workload.Ready {
-			ids = append(ids, workload.Key().String())
+		if !workload.Explicit || !workload.Ready {
+			continue
 		}
+		id := workload.Key().String()
+		view := mesh.NewRecorder(p.options.Store)
+		class := translate.ClassOf(view, view.Workload(workload.Key()))
+		p.nodes[id] = &node{workload: workload.Key(), class: class.Key(), read: view.Read}
+		ids = append(ids, id)
 	}
 	return ids
 }

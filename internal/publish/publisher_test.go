@@ -194,6 +194,28 @@ func TestAProxyWhosePodChangesIsServedAsItIsNow(t *testing.T) {
 	proxy.receives("route reviews" + domain + ":9080")
 }
 
+func TestProxiesOfReadyWorkloadsAreAwaitedAfterAStart(t *testing.T) {
+	l := newLineWithGrace(t, time.Hour)
+	for _, name := range []string{"front", "back", "ends"} {
+		l.workload(name, nil)
+	}
+	l.service("reviews")
+	id := l.routes("reviews", 1, nil, to("reviews", nil))
+	l.prime()
+	counts := func() []int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		r := l.deliveries[id]
+		return []int{r.Concerned, r.Acknowledged, r.Lost}
+	}
+	l.connect("default/front")
+	l.g.Eventually(counts).Should(Equal([]int{3, 1, 2}))
+	l.store.DeleteWorkload(mesh.NamespacedName{Namespace: "default", Name: "ends"})
+	l.g.Eventually(counts).Should(Equal([]int{2, 1, 1}))
+	l.connect("default/back")
+	l.g.Eventually(counts).Should(Equal([]int{2, 2, 0}))
+}
+
 func TestAProxyWithoutAPodIsToldSo(t *testing.T) {
 	l := newLine(t)
 	l.prime()

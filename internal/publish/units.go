@@ -30,7 +30,7 @@ type class struct {
 	requested time.Time
 }
 
-// node is a proxy that asked for its class.
+// node is a proxy that asked for its class, or is expected to.
 type node struct {
 	workload mesh.NamespacedName
 	class    string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -153,13 +152,4 @@ func BeProgrammed() gomegatypes.GomegaMatcher {
 		HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed),
 		HaveCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady),
 	)
-}
-
-// transitions are the times at which conditions last changed.
-func transitions(status v1alpha1.Status) map[string]time.Time {
-	times := map[string]time.Time{}
-	for _, condition := range status.Conditions {
-		times[condition.Type+" "+string(condition.Status)] = condition.LastTransitionTime.Time
-	}
-	return times
 }
