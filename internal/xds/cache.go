@@ -40,10 +40,11 @@ const DefaultGateTimeout = 5 * time.Second
 
 // Cache holds the views of all classes and the sessions of all proxies.
 //
-// Locks are taken in this order: cache, session, class, tracker.
+// Locks are taken in this order: cache, session, class, tracker or suspects.
 type Cache struct {
-	options Options
-	tracker *tracker
+	options  Options
+	tracker  *tracker
+	suspects suspects
 
 	mu          sync.Mutex
 	publication uint64
@@ -63,6 +64,7 @@ func NewCache(options Options) *Cache {
 	c := &Cache{
 		options:  options,
 		tracker:  newTracker(options),
+		suspects: suspects{hashes: map[Key]string{}},
 		classes:  map[string]*class{},
 		sessions: map[*session]struct{}{},
 		lost:     map[string]*session{},
@@ -106,6 +108,7 @@ func (c *Cache) Publish(p Publication) {
 	former := map[objectID]map[Key]struct{}{}
 	stirred := map[objectID]struct{}{}
 	for _, update := range p.Updates {
+		c.suspects.forget(update)
 		class := c.classOf(update.Class)
 		keys, left := class.apply(update, c.publication)
 		changed[class] = append(changed[class], keys...)

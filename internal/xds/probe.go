@@ -3,6 +3,7 @@ package xds
 import (
 	"maps"
 	"slices"
+	"sync"
 )
 
 // maxMessage is where a proxy's words are cut: Envoy repeats whole messages in some.
@@ -64,12 +65,67 @@ func (s *session) withhold(sub *subscription, name string, e entry, message stri
 	s.log().Warn("A proxy refused a resource, which is withheld until it changes",
 		"resource", e.String(), "message", message)
 	sub.refused[name] = refusal{hash: e.Hash, message: message}
+	s.cache.suspects.note(e)
 	if current, found := s.class.get(sub.typeURL, name); found && current.Hash == e.Hash {
 		delete(sub.dirty, name)
 	}
 	owners := map[objectID]struct{}{}
 	collectOwners(owners, e.Resource)
 	s.judgeThese(owners)
+}
+
+// suspects are contents that some proxy refused. Every other proxy is sent them alone and
+// after all else: one that joins would refuse its first routes in one piece, and be ready
+// without them.
+type suspects struct {
+	mu     sync.Mutex
+	hashes map[Key]string
+}
+
+func (s *suspects) note(e entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hashes[e.Key] = e.Hash
+}
+
+func (s *suspects) has(e entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.Resource != nil && s.hashes[e.Key] == e.Hash
+}
+
+// forget drops what is not served under its name any more.
+func (s *suspects) forget(update Update) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range update.Remove {
+		delete(s.hashes, key)
+	}
+	for _, resource := range update.Set {
+		if s.hashes[resource.Key] != resource.Hash {
+			delete(s.hashes, resource.Key)
+		}
+	}
+}
+
+// apart takes the suspects out of what is due, or leaves one of them if there is nothing
+// else. They stay dirty.
+func (s *session) apart(sub *subscription, changes map[string]entry) map[string]entry {
+	var suspected []string
+	for name, e := range changes {
+		if s.cache.suspects.has(e) {
+			suspected = append(suspected, name)
+		}
+	}
+	slices.Sort(suspected)
+	if len(suspected) == len(changes) && len(suspected) > 0 {
+		suspected = suspected[1:]
+	}
+	for _, name := range suspected {
+		delete(changes, name)
+		delete(sub.blocked, name)
+	}
+	return changes
 }
 
 // next returns the names to look at for the next response: those of a probe, else all
@@ -82,7 +138,7 @@ func (s *session) next(sub *subscription, limit int) map[string]entry {
 			return changes
 		}
 	}
-	return s.due(sub, slices.Sorted(maps.Keys(sub.dirty)), limit)
+	return s.apart(sub, s.due(sub, slices.Sorted(maps.Keys(sub.dirty)), limit))
 }
 
 // due returns what is to be sent of the names given, at most limit if that is not zero.

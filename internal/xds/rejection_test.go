@@ -58,6 +58,63 @@ func TestTheResourceThatAProxyRefusesIsFoundAndWithheld(t *testing.T) {
 	})
 }
 
+// One that joins would otherwise refuse its first routes in one piece, and be ready without.
+func TestAProxyThatJoinsIsSentAloneWhatOthersRefused(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(nil, []*xds.Resource{
+			b.listener("l1", ""), b.listener("l2", ""), b.scope("a"), b.scope("b"), b.route("a", "wrong", nil), b.route("b", "", nil),
+		})
+		first := b.connect("default/front", delta)
+		first.subscribe(xds.RouteType, "a")
+		first.refuse(xds.RouteType, "a is wrong", "a")
+		first.subscribe(xds.RouteType, "b")
+		first.take(xds.RouteType, "b")
+
+		joins := b.connect("default/joins", delta)
+		joins.subscribe(xds.RouteType, "a", "b")
+		joins.take(xds.RouteType, "b")
+		joins.refuse(xds.RouteType, "a is wrong", "a")
+		joins.nothing(xds.RouteType)
+
+		// What is mended is no suspect.
+		b.publish(nil, []*xds.Resource{b.route("a", "mended", nil), b.route("b", "2", nil)})
+		first.take(xds.RouteType, "a", "b")
+		joins.take(xds.RouteType, "a", "b")
+	})
+}
+
+func TestAListenerThatOthersRefusedComesAfterTheFirstResponse(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		b.publish(nil, []*xds.Resource{b.cluster("c1", ""), b.endpoints("c1", ""), b.listener("good", "")})
+		first := b.connect("default/front", delta)
+		first.subscribe(xds.ListenerType)
+		first.take(xds.ListenerType, "good")
+		b.publish(nil, []*xds.Resource{b.listener("wrong", "", "c1")})
+		if delta {
+			first.refuse(xds.ListenerType, "no", "wrong")
+		} else {
+			first.refuse(xds.ListenerType, "no", "good", "wrong")
+		}
+
+		// It waited at the gate, too: that does not keep the others from coming.
+		joins := b.connect("default/joins", delta)
+		joins.subscribe(xds.ClusterType)
+		g := joins.expect(xds.ClusterType, "c1")
+		joins.subscribe(xds.ListenerType)
+		joins.nothing(xds.ListenerType)
+		joins.send(xds.ClusterType, g.nonce, "", nil, nil, nil)
+		joins.subscribe(xds.EndpointType, "c1")
+		joins.take(xds.EndpointType, "c1")
+		joins.take(xds.ListenerType, "good")
+		if delta {
+			joins.refuse(xds.ListenerType, "no", "wrong")
+		} else {
+			joins.refuse(xds.ListenerType, "no", "good", "wrong")
+		}
+		joins.nothing(xds.ListenerType)
+	})
+}
+
 // In state of the world, what a response leaves out is deleted: the suspects are held back
 // at what the proxy runs.
 func TestListenersThatWereNotRefusedStayWhileTheCulpritIsSought(t *testing.T) {
