@@ -2,9 +2,7 @@ package workload
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +26,7 @@ func (w *workload) drain() {
 	defer cancel()
 	if err := w.client.Delete(ctx, w.pod.DeepCopy(), client.Preconditions{UID: &w.pod.UID}); err != nil {
 		// A missing API server is told of at the end.
-		if client.IgnoreNotFound(err) != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		if client.IgnoreNotFound(err) != nil && !upIsGone(err) {
 			w.Say("could not tell callers of the end: %v", err)
 		}
 		return

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -174,9 +175,16 @@ func (w *workload) finish(phase corev1.PodPhase, reason, message string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
 	err := objects.Finish(ctx, w.client, w.pod, phase, reason, message)
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if upIsGone(err) {
 		w.Say("`fairlead up` is gone: its next start removes Pod %s/%s", w.Namespace, w.Name)
 		return nil
 	}
 	return err
+}
+
+// upIsGone reports whether nobody answers for the API server of the data folder: its port is
+// closed, or the `fairlead up` of another folder has taken it since.
+func upIsGone(err error) bool {
+	_, another := errors.AsType[*tls.CertificateVerificationError](err)
+	return another || errors.Is(err, syscall.ECONNREFUSED)
 }
