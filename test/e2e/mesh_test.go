@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,7 +49,10 @@ func startMesh() *mesh {
 		Eventually(func() []string { return running(data) }).Should(BeEmpty(), "nothing of the mesh is left running")
 	})
 	m := &mesh{data: data}
-	m.up = launch("up", exec.Command(filepath.Join(programs(), "fairlead"), "up", "--no-manager", "--data", data))
+	// The usual ports are for the suite of `up` itself, which may run beside this one and
+	// counts on finding its port free after a restart.
+	m.up = launch("up", exec.Command(filepath.Join(programs(), "fairlead"), "up", "--no-manager", "--data", data,
+		"--api-port", strconv.Itoa(freePort())))
 	DeferCleanup(func() { stop(m.up) })
 	Eventually(m.up).Should(gbytes.Say(`to run one: fairlead-manager (.*)\n`), "the API server starts")
 	said := regexp.MustCompile(`to run one: fairlead-manager (.*)\n`).FindSubmatch(m.up.Out.Contents())
@@ -141,4 +146,13 @@ func running(data string) []string {
 		}
 	}
 	return found
+}
+
+// freePort returns a port of 127.0.0.1 that nobody listens on.
+func freePort() int {
+	GinkgoHelper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	defer func() { Expect(listener.Close()).To(Succeed()) }()
+	return listener.Addr().(*net.TCPAddr).Port
 }
