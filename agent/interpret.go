@@ -16,27 +16,15 @@ import (
 
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/envoy"
+	"fairlead.dev/fairlead/agent/flags"
 )
 
 // dnsName is what Kubernetes allows as an object's name (RFC 1123 subdomain).
 var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// problems are what is wrong with the flags, gathered so that all are told at once.
-type problems []error
-
-func (p *problems) add(flag, format string, args ...any) {
-	*p = append(*p, fmt.Errorf("--"+flag+" "+format, args...))
-}
-
-func (p *problems) addAll(flag string, errs []error) {
-	for _, err := range errs {
-		p.add(flag, "%w", err)
-	}
-}
-
 // interpret turns the flags' text into what the rest of the agent uses.
 func (s *settings) interpret() []error {
-	var found problems
+	var found flags.Problems
 	s.interpretPaths(&found)
 	s.bootstrap = bootstrap.Config{
 		AgentVersion: version,
@@ -49,24 +37,24 @@ func (s *settings) interpret() []error {
 	return found
 }
 
-func (s *settings) interpretPaths(found *problems) {
+func (s *settings) interpretPaths(found *flags.Problems) {
 	var err error
 	if s.dir, err = envoy.DirPath(s.dir); err != nil {
-		found.add("dir", "%w", err)
+		found.Add("dir", "%w", err)
 	}
 	if s.xdsSocket == "" {
-		found.add("xds-socket", "is missing: give the path of the manager's Unix socket, or set %s", s.envOf["xds-socket"])
+		found.Add("xds-socket", "is missing: give the path of the manager's Unix socket, or set %s", s.EnvOf["xds-socket"])
 	} else if s.xdsSocket, err = socketPath(s.xdsSocket, "give the path on which the manager listens"); err != nil {
-		found.add("xds-socket", "%w", err)
+		found.Add("xds-socket", "%w", err)
 	}
 	if s.statusAddress == "" {
 		s.statusAddress = envoy.StatusSocket(s.dir)
 	} else if s.statusAddress, err = parseStatusAddress(s.statusAddress); err != nil {
-		found.add("status-address", "%w", err)
+		found.Add("status-address", "%w", err)
 	}
 }
 
-func (s *settings) interpretWorkload(found *problems) {
+func (s *settings) interpretWorkload(found *flags.Problems) {
 	if s.workload == "" {
 		s.workload = s.podName
 	}
@@ -81,37 +69,37 @@ func (s *settings) interpretWorkload(found *problems) {
 	} {
 		switch {
 		case name.value == "" && name.required:
-			found.add(name.flag, "is missing: give it, or set %s", s.envOf[name.flag])
+			found.Add(name.flag, "is missing: give it, or set %s", s.EnvOf[name.flag])
 		case name.flag == "workload" && name.value == s.podName:
 			// Told already.
 		case name.value != "" && (len(name.value) > 253 || !dnsName.MatchString(name.value)):
-			found.add(name.flag, "is %q: use lower-case letters, digits, '-' and '.', as Kubernetes does for names", name.value)
+			found.Add(name.flag, "is %q: use lower-case letters, digits, '-' and '.', as Kubernetes does for names", name.value)
 		}
 	}
 	b := &s.bootstrap
 	b.Namespace, b.Pod, b.Workload, b.ServiceAccount = s.podNamespace, s.podName, s.workload, s.serviceAccount
 	var errs []error
 	b.Labels, errs = parseLabels(s.labels)
-	found.addAll("labels", errs)
+	found.AddAll("labels", errs)
 	b.Apps, errs = parseApps(s.apps)
-	found.addAll("app", errs)
+	found.AddAll("app", errs)
 	var err error
 	if b.Locality, err = parseLocality(s.locality); err != nil {
-		found.add("locality", "%w", err)
+		found.Add("locality", "%w", err)
 	}
 }
 
-func (s *settings) checkLimits(found *problems) {
+func (s *settings) checkLimits(found *flags.Problems) {
 	switch bootstrap.Protocol(s.xdsProtocol) {
 	case bootstrap.Delta, bootstrap.StateOfTheWorld:
 	default:
-		found.add("xds-protocol", "is %q: use delta or sotw", s.xdsProtocol)
+		found.Add("xds-protocol", "is %q: use delta or sotw", s.xdsProtocol)
 	}
 	if s.concurrency < 0 || s.concurrency > 1024 {
-		found.add("concurrency", "is %d: use 1 to 1024, or 0 for one thread a CPU", s.concurrency)
+		found.Add("concurrency", "is %d: use 1 to 1024, or 0 for one thread a CPU", s.concurrency)
 	}
 	if s.maxConnections == 0 {
-		found.add("max-connections", "is 0: use a number from 1 up; Envoy would take no connection at all")
+		found.Add("max-connections", "is 0: use a number from 1 up; Envoy would take no connection at all")
 	}
 	for _, d := range []struct {
 		flag    string
@@ -124,21 +112,21 @@ func (s *settings) checkLimits(found *problems) {
 		{"stop-timeout", s.stopTimeout, time.Millisecond, "5s"},
 	} {
 		if d.value < d.least {
-			found.add(d.flag, "is %s: use a longer time, such as %s", d.value, d.example)
+			found.Add(d.flag, "is %s: use a longer time, such as %s", d.value, d.example)
 		}
 	}
 }
 
-func (s *settings) interpretLogs(found *problems) {
+func (s *settings) interpretLogs(found *flags.Problems) {
 	if s.logFormat != "text" && s.logFormat != "json" {
-		found.add("log-format", "is %q: use text or json", s.logFormat)
+		found.Add("log-format", "is %q: use text or json", s.logFormat)
 	}
 	if err := s.shownLevel.UnmarshalText([]byte(s.logLevel)); err != nil {
-		found.add("log-level", "is %q: use debug, info, warn or error", s.logLevel)
+		found.Add("log-level", "is %q: use debug, info, warn or error", s.logLevel)
 	}
 	var err error
 	if s.shownEnvoyMin, err = envoy.LogLevel(s.envoyLogLevel); err != nil {
-		found.add("envoy-log-level", "is %w", err)
+		found.Add("envoy-log-level", "is %w", err)
 	}
 }
 

@@ -1,9 +1,11 @@
 // Fairlead-agent is the sidecar's program: it starts Envoy with a bootstrap of its
-// own making, watches it, and answers whether it is live.
+// own making, watches it, and answers whether it is live. It also writes the rules that
+// lead the workload's connections to Envoy.
 //
 // It talks to nobody but Envoy. Everything it knows of its workload it is told by
 // flags or environment variables; everything about traffic Envoy gets over xDS from
-// the manager. Packages: bootstrap makes the file, envoy runs the process.
+// the manager. Packages: bootstrap makes the file, envoy runs the process, redirect
+// writes the rules.
 package main
 
 import (
@@ -30,6 +32,7 @@ const usage = `fairlead-agent manages the Envoy that runs beside a workload.
 Usage:
   fairlead-agent proxy [flags]       start Envoy and stay with it
   fairlead-agent bootstrap [flags]   print the Envoy bootstrap that proxy would use
+  fairlead-agent redirect [flags]    lead the workload's connections to Envoy, by nftables rules
   fairlead-agent version             print the version
 
 "fairlead-agent COMMAND --help" lists the flags of a command.
@@ -68,6 +71,8 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 			return printBootstrap(s, stdout, stderr)
 		}
 		return proxy(ctx, s, stdout, stderr)
+	case "redirect":
+		return redirectTraffic(args, lookupEnv, stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, versionLine())
 		return 0

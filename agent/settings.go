@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -11,15 +10,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
+	"fairlead.dev/fairlead/agent/flags"
 )
 
 // settings are the flags as they were given, and what they mean once parse has
 // returned without an error.
 type settings struct {
-	command string
-	groups  []flagGroup
-	all     *pflag.FlagSet
-	envOf   map[string]string
+	flags.Set
 
 	podName, podNamespace, serviceAccount, workload string
 	labels, locality                                string
@@ -37,19 +34,9 @@ type settings struct {
 	shownEnvoyMin slog.Level
 }
 
-type flagGroup struct {
-	title string
-	flags *pflag.FlagSet
-}
-
 func newSettings(command string) *settings {
-	s := &settings{command: command, all: pflag.NewFlagSet(command, pflag.ContinueOnError), envOf: map[string]string{}}
-	s.all.SortFlags = false
-	s.all.SetInterspersed(false)
-	// Their errors and help are printed by run.
-	s.all.Usage = func() {}
-
-	s.group("The workload", func(f *pflag.FlagSet) {
+	s := &settings{Set: flags.New(command)}
+	s.Group("The workload", func(f *pflag.FlagSet) {
 		f.StringVar(&s.podName, "pod-name", "", "`name` of the Pod; the node id is <namespace>/<pod>. Required")
 		f.StringVar(&s.podNamespace, "pod-namespace", "", "`namespace` of the Pod. Required")
 		f.StringVar(&s.serviceAccount, "service-account", "", "service account `name` that the Pod runs as")
@@ -58,12 +45,12 @@ func newSettings(command string) *settings {
 		f.StringVar(&s.locality, "locality", "", "where it runs, as `region/zone/subzone`; later parts may be left out")
 		f.StringArrayVar(&s.apps, "app", nil, "application's `PORT=ADDR:PORT`: traffic for the Pod's PORT goes to ADDR:PORT, by the cluster app|PORT. Repeatable, or separated by commas")
 	})
-	s.group("The control plane", func(f *pflag.FlagSet) {
+	s.Group("The control plane", func(f *pflag.FlagSet) {
 		f.StringVar(&s.xdsSocket, "xds-socket", "", "`path` of the manager's Unix socket. It need not exist yet. Required")
 		f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "variant of xDS to speak: `delta` or sotw")
 		f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
 	})
-	s.group("Envoy", func(f *pflag.FlagSet) {
+	s.Group("Envoy", func(f *pflag.FlagSet) {
 		f.StringVar(&s.envoyPath, "envoy", "", "`path` of Envoy (default: the one beside this program, else the first in PATH)")
 		f.StringVar(&s.dir, "dir", "/var/run/fairlead/agent", "`folder` of this agent alone, mode 0700: bootstrap, base id, sockets. Created if need be")
 		f.IntVar(&s.concurrency, "concurrency", 2, "Envoy's worker threads; 0 is one for each CPU")
@@ -71,7 +58,7 @@ func newSettings(command string) *settings {
 		f.DurationVar(&s.drainTime, "drain-time", 30*time.Second, "how long the connections of a removed listener may go on, in whole seconds")
 		f.DurationVar(&s.stopTimeout, "stop-timeout", 5*time.Second, "how long Envoy has to end after SIGTERM before it is killed")
 	})
-	s.group("Status and logs", func(f *pflag.FlagSet) {
+	s.Group("Status and logs", func(f *pflag.FlagSet) {
 		f.StringVar(&s.statusAddress, "status-address", "", "`HOST:PORT` or path of a Unix socket that answers /ready and /status (default: status.sock in --dir)")
 		f.StringVar(&s.logFormat, "log-format", "text", "`text` or json, on standard error")
 		f.StringVar(&s.logLevel, "log-level", "info", "lowest `level` of the agent's own records: debug, info, warn or error")
@@ -80,42 +67,17 @@ func newSettings(command string) *settings {
 	return s
 }
 
-// group registers flags and gives each an environment variable: those of Kubernetes'
-// downward API, as everybody names them, else the flag's name with a prefix.
-func (s *settings) group(title string, register func(*pflag.FlagSet)) {
-	flags := pflag.NewFlagSet(title, pflag.ContinueOnError)
-	flags.SortFlags = false
-	register(flags)
-	flags.VisitAll(func(f *pflag.Flag) {
-		upper := strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		switch f.Name {
-		case "pod-name", "pod-namespace", "service-account":
-			s.envOf[f.Name] = upper
-		case "envoy":
-			s.envOf[f.Name] = "ENVOY_BIN"
-		default:
-			s.envOf[f.Name] = "FAIRLEAD_" + upper
-		}
-		f.Usage += " [$" + s.envOf[f.Name] + "]"
-	})
-	s.groups = append(s.groups, flagGroup{title, flags})
-	s.all.AddFlagSet(flags)
-}
-
 func (s *settings) help() string {
 	var b strings.Builder
-	switch s.command {
+	switch s.Command {
 	case "proxy":
 		b.WriteString("Starts Envoy, stays with it, and ends when it ends. SIGTERM and SIGINT stop both.\n")
 	case "bootstrap":
 		b.WriteString("Prints the Envoy bootstrap that \"fairlead-agent proxy\" with the same flags would use.\nIt starts nothing and touches no file.\n")
 	}
-	b.WriteString("\nUsage:\n  fairlead-agent " + s.command + " --pod-name NAME --pod-namespace NAMESPACE --xds-socket PATH [flags]\n")
-	for _, group := range s.groups {
-		b.WriteString("\n" + group.title + ":\n" + group.flags.FlagUsagesWrapped(100))
-	}
-	b.WriteString("\nA flag that is not given is taken from the environment variable in brackets.\n")
-	if s.command == "proxy" {
+	b.WriteString("\nUsage:\n  fairlead-agent " + s.Command + " --pod-name NAME --pod-namespace NAMESPACE --xds-socket PATH [flags]\n")
+	b.WriteString(s.Usages())
+	if s.Command == "proxy" {
 		b.WriteString(`
 Status:
   /ready    200 while Envoy is live, else 503; the body says why
@@ -131,37 +93,12 @@ Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wro
 // parse reads flags and environment, and checks everything that can be checked
 // without starting anything. It returns every problem that it finds.
 func (s *settings) parse(args []string, lookupEnv func(string) (string, bool)) error {
-	var errs []error
-	// An unknown flag ends the reading at once: what follows it may be its value.
-	err := s.all.ParseAll(args, func(f *pflag.Flag, value string) error {
-		if err := s.all.Set(f.Name, value); err != nil {
-			errs = append(errs, err)
-			restoreDefault(f)
-		}
-		return nil
-	})
+	refused, err := s.Read(args, lookupEnv)
 	if err != nil {
 		return err
 	}
-	if rest := s.all.Args(); len(rest) > 0 {
-		return fmt.Errorf("unexpected argument %q: everything is given by flags", rest[0])
-	}
-	s.all.VisitAll(func(f *pflag.Flag) {
-		name := s.envOf[f.Name]
-		if value, ok := lookupEnv(name); ok && value != "" && !f.Changed {
-			if err := f.Value.Set(value); err != nil {
-				errs = append(errs, fmt.Errorf("environment variable %s (--%s) is %q: %w", name, f.Name, value, err))
-				restoreDefault(f)
-			}
-		}
-	})
-	errs = append(errs, s.interpret()...)
-	return errors.Join(errs...)
+	return errors.Join(append(refused, s.interpret()...)...)
 }
-
-// restoreDefault undoes what a refused text did to a number, so that it is not
-// complained of a second time.
-func restoreDefault(f *pflag.Flag) { _ = f.Value.Set(f.DefValue) }
 
 // logger writes records of at least the given level in the chosen format.
 func (s *settings) logger(w io.Writer, level slog.Level) *slog.Logger {
