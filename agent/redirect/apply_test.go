@@ -59,7 +59,7 @@ func TestOneTransactionReplacesBothTables(t *testing.T) {
 		"table fairlead-inbound", "delete table fairlead-inbound", "table fairlead-outbound", "delete table fairlead-outbound",
 		"table fairlead-outbound", "chain fairlead-outbound", "chain fairlead-outbound",
 	}
-	for range 5 {
+	for range 6 {
 		want = append(want, "rule fairlead-outbound")
 	}
 	if !reflect.DeepEqual(k.batch, want) {

@@ -80,6 +80,23 @@ var (
 	isTCP  = statement{"meta l4proto tcp", meta(expr.MetaKeyL4PROTO, []byte{unix.IPPROTO_TCP})}
 )
 
+// notFirst holds for TCP packets that do not begin a connection. The kernel takes up
+// connections in the middle that are older than the first rule of a namespace.
+var notFirst = statement{"tcp flags & (fin | syn | rst | ack) != syn", append(
+	meta(expr.MetaKeyL4PROTO, []byte{unix.IPPROTO_TCP}),
+	&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}, // RFC 9293, section 3.1
+	masked([]byte{flagFIN | flagSYN | flagRST | flagACK}),
+	&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{flagSYN}},
+)}
+
+const (
+	flagFIN = 1 << iota
+	flagSYN
+	flagRST
+	_ // PSH
+	flagACK
+)
+
 // destinationPort holds for TCP to a port, or to one of a range.
 func destinationPort(ports Ports) statement {
 	const offset, length = 2, 2 // RFC 9293, section 3.1

@@ -82,7 +82,7 @@ func (c Config) inbound() table {
 		}
 	}
 
-	taken := c.otherFamily()
+	taken := append([]rule{{notFirst, leave}}, c.otherFamily()...)
 	for _, ports := range sorted(c.Inbound.ExcludedPorts, comparePorts) {
 		taken = append(taken, rule{destinationPort(ports), leave})
 	}
@@ -93,7 +93,7 @@ func (c Config) inbound() table {
 		taken = append(taken, rule{isTCP, count, redirectTo(c.Inbound.To)})
 	}
 	return table{InboundTable, []chain{
-		{"take", nil, taken},
+		{take, nil, taken},
 		{"prerouting", prerouting, arriving},
 		{"output", output, []rule{own(loopbackIPv4), own(loopbackIPv6)}},
 		guard(c.Inbound.To),
@@ -101,7 +101,7 @@ func (c Config) inbound() table {
 }
 
 func (c Config) outbound() table {
-	rules := []rule{{outputInterface("lo"), leave}, {socketUser(c.EnvoyUID), leave}}
+	rules := []rule{{outputInterface("lo"), leave}, {socketUser(c.EnvoyUID), leave}, {notFirst, leave}}
 	rules = append(rules, c.otherFamily()...)
 	for _, name := range sorted(c.ExcludedInterfaces, strings.Compare) {
 		rules = append(rules, rule{outputInterface(name), leave})
