@@ -100,6 +100,10 @@ unit: ## Run the tests that start no other program.
 suites: build kube envoy ## Run the suites on the real API server and the real Envoy.
 	@packages=$$(hack/packages.sh suites $(PKG)); $(TEST) -count=1 -timeout 20m $$packages
 
+.PHONY: test-net
+test-net: envoy ## Try the redirect rules in network namespaces, with the real Envoy. Needs root and ip(8).
+	@go test -tags netns -count=1 -timeout 5m ./test/net
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@hack/fuzz.sh $(FUZZTIME)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +21,7 @@ func Remove() error {
 }
 
 func apply(tables []table, options ...nftables.ConnOption) error {
-	kernel, err := nftables.New(options...)
+	kernel, err := nftables.New(append(options, nftables.WithSockOptions(roomy))...)
 	if err != nil {
 		return explain(err)
 	}
@@ -34,6 +35,19 @@ func apply(tables []table, options ...nftables.ConnOption) error {
 	if err := kernel.Flush(); err != nil {
 		return explain(err)
 	}
+	return nil
+}
+
+// bufferSize holds a transaction of some thousand rules and the kernel's answers, each of
+// which counts for about a kilobyte.
+const bufferSize = 8 << 20
+
+// roomy makes the socket's buffers as large as the whole transaction: it is sent as one
+// message, and all answers are there before the first can be read. Where the kernel does
+// not allow it they stay as they are, which is enough for 200 rules.
+func roomy(connection *netlink.Conn) error {
+	_ = connection.SetReadBuffer(bufferSize)
+	_ = connection.SetWriteBuffer(bufferSize)
 	return nil
 }
 
@@ -69,6 +83,11 @@ func explain(err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("the kernel lacks a part of nf_tables: load the modules nft_chain_nat, nft_redir, nft_ct and nft_reject_inet on the node, "+
 			"or use a kernel that has them (CONFIG_NFT_NAT, CONFIG_NFT_REDIR, CONFIG_NFT_CT, CONFIG_NFT_REJECT): %w", err)
+	case errors.Is(err, unix.EMSGSIZE):
+		return fmt.Errorf("there are more rules than the kernel takes at a time; none were changed: exclude fewer ports and CIDRs, or wider ones: %w", err)
+	case errors.Is(err, unix.ENOBUFS):
+		return fmt.Errorf("there are so many rules that the kernel's answer was lost, so it is not known whether they hold: "+
+			"exclude fewer ports and CIDRs, or wider ones: %w", err)
 	}
 	return fmt.Errorf("the kernel refuses the rules; none were changed: %w", err)
 }

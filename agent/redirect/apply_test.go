@@ -73,6 +73,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		unix.EPROTONOSUPPORT: "load the module nf_tables",
 		unix.EOPNOTSUPP:      "load the module nf_tables",
 		unix.ENOENT:          "nft_redir",
+		unix.EMSGSIZE:        "exclude fewer",
+		unix.ENOBUFS:         "not known whether they hold",
 		unix.ENOMEM:          "none were changed",
 	} {
 		k := &kernel{refusal: fmt.Errorf("netlink receive: %w", errno)}

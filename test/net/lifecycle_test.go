@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -77,6 +78,16 @@ var _ = Describe("Writing rules", func() {
 		pod.redirect("--remove")
 		Expect(listing(pod)).To(Equal(before))
 		Expect(pod.call(application, "10.96.0.10:80")).To(Equal("outside 10.77.0.2"))
+	})
+
+	It("writes as many rules as anybody may want", func() {
+		var ranges []string
+		for i := range 2000 {
+			ranges = append(ranges, fmt.Sprintf("172.%d.%d.0/24", 16+i/256, i%256))
+		}
+		pod.redirect("--exclude-outbound-cidrs=" + strings.Join(ranges, ","))
+		Expect(len(listing(pod))).To(BeNumerically(">", 2000))
+		Expect(pod.call(application, "10.96.0.10:80")).To(Equal("outbound 10.96.0.10:80"))
 	})
 
 	It("changes nothing in a dry run", func() {
