@@ -80,6 +80,29 @@ var _ = Describe("Writing rules", func() {
 		Expect(pod.call(application, "10.96.0.10:80")).To(Equal("outside 10.77.0.2"))
 	})
 
+	It("lets no connection past while rules are replaced", func() {
+		pod.redirect()
+		replaced, answers := make(chan struct{}), make(chan map[string]int)
+		go func() {
+			seen := map[string]int{}
+			for {
+				select {
+				case <-replaced:
+					answers <- seen
+					return
+				default:
+					seen[pod.call(application, "10.96.0.10:80")]++
+				}
+			}
+		}()
+		for range 20 {
+			pod.redirect("--exclude-uids=5")
+			pod.redirect()
+		}
+		close(replaced)
+		Expect(<-answers).To(And(HaveLen(1), HaveKey("outbound 10.96.0.10:80")))
+	})
+
 	It("writes as many rules as anybody may want", func() {
 		var ranges []string
 		for i := range 2000 {

@@ -32,7 +32,7 @@ func TestNet(t *testing.T) {
 var agent string
 
 var _ = BeforeSuite(func() {
-	Expect(os.Geteuid()).To(Equal(0), "network namespaces need root: run `sudo make test-net`")
+	Expect(os.Geteuid()).To(Equal(0), "network namespaces need root: run `make test-net` as root")
 	folder, err := os.MkdirTemp("/tmp", "fl-net-")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(os.RemoveAll, folder)
