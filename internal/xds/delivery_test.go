@@ -1,6 +1,7 @@
 package xds_test
 
 import (
+	"strconv"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -176,6 +177,38 @@ func TestRoutesWaitForTheirClustersAndEndpoints(t *testing.T) {
 			p.take(xds.ClusterType, "c2")
 		}
 		p.nothing(xds.EndpointType)
+	})
+}
+
+// A proxy that connects while its view comes into being must not be told that there is
+// nothing: in state of the world that deletes all that it runs, in the other variant it is
+// ready too early.
+func TestTheFirstResponseIsNeverTheOneBeforeTheView(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.connect("default/front", delta)
+		p.subscribe(xds.ClusterType)
+		p.nothing(xds.ClusterType)
+		// Requests go on while so many objects are judged.
+		objects := map[mesh.ObjectID]int64{}
+		for i := range 20_000 {
+			objects[mesh.ObjectID{Kind: "VirtualService", Namespace: "default", Name: strconv.Itoa(i)}] = 1
+		}
+		published := make(chan struct{})
+		go func() {
+			defer close(published)
+			b.publish(objects, []*xds.Resource{b.cluster("c1", ""), b.listener("outbound", "")})
+		}()
+		for more, i := true, 0; more; i++ {
+			p.subscribe(xds.EndpointType, strconv.Itoa(i))
+			select {
+			case <-published:
+				more = false
+			default:
+			}
+		}
+		p.subscribe(xds.ListenerType)
+		p.take(xds.ClusterType, "c1")
+		p.take(xds.ListenerType, "outbound")
 	})
 }
 

@@ -274,9 +274,15 @@ func (s *session) advance() {
 	}
 	for _, typeURL := range sendOrder {
 		sub := s.types[typeURL]
-		if sub != nil && sub.send != nil && sub.flight == nil {
-			s.variant.respond(s, sub)
+		if sub == nil || sub.send == nil || sub.flight != nil {
+			continue
 		}
+		if sub.wildcard && !sub.greeted {
+			// The view may have come into being after the request, and the publication not
+			// have told us yet.
+			s.class.names(typeURL, func(name string) { sub.dirty[name] = struct{}{} })
+		}
+		s.variant.respond(s, sub)
 	}
 }
 
