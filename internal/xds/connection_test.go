@@ -110,6 +110,21 @@ func TestTheFirstProxyThatReconnectsDoesNotSpeakForTheOthers(t *testing.T) {
 	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{2, 1, 0, 0}))
 }
 
+func TestAProxyWhoseViewIsNotThereYetIsStillAwaited(t *testing.T) {
+	b := newBench(t)
+	b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)
+	b.cache.Await([]string{"default/front", "late/other"})
+	b.settledProxy(true, reviews)
+	other := b.connect("late/other", true)
+	for _, typeURL := range []string{xds.ClusterType, xds.ListenerType, xds.ScopeType} {
+		other.subscribe(typeURL)
+	}
+	other.nothing(xds.ClusterType)
+	b.g.Expect(b.counts(reviews)()).To(Equal([]int{2, 1, 0, 1}))
+	b.cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "late", Set: []*xds.Resource{b.scope("r"), b.route("r", "1", nil, reviews)}}}})
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{2, 1, 0, 0}))
+}
+
 func TestTwoStreamsOfOneProxyDuringAHotRestart(t *testing.T) {
 	both(t, func(b *bench, delta bool) {
 		b.publish(map[mesh.ObjectID]int64{reviews: 1}, nil)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,14 +52,16 @@ func (c steppedClock) AfterFunc(d time.Duration, do func()) clock.Timer {
 	return c.FakeClock.AfterFunc(d, func() { go do() })
 }
 
-// classes are what the directory of the tests knows: every node is of the class "default".
+// classes are what the directory of the tests knows: every node is of the class that its
+// namespace names.
 type classes struct{}
 
 func (classes) Class(node string) (string, error) {
 	if node == "default/stranger" {
 		return "", io.ErrUnexpectedEOF
 	}
-	return "default", nil
+	class, _, _ := strings.Cut(node, "/")
+	return class, nil
 }
 
 func newBench(t *testing.T) *bench {

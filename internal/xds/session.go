@@ -26,6 +26,8 @@ type session struct {
 	// opaque counts what the proxy runs of these from before this session, of which only
 	// the hash is known.
 	opaque int
+	// arrived is set once the tracker knows all that concerns the proxy.
+	arrived bool
 	// resumed is when the proxy said that it has clusters from an earlier stream; zero if it
 	// did not.
 	resumed time.Time
@@ -151,14 +153,20 @@ func (s *session) subscribe(typeURL string) (sub *subscription, first bool) {
 	return sub, true
 }
 
-// arrive tells the tracker once it is known what concerns the proxy: Envoy subscribes to
-// these three as a whole, and what else it asks for follows from them.
+// arrive tells the tracker once it is known what concerns the proxy: the view is there, and
+// Envoy has subscribed to these three as a whole, from which follows what else it asks for.
 func (s *session) arrive() {
+	if s.arrived {
+		return
+	}
 	for _, typeURL := range []string{ClusterType, ListenerType, ScopeType} {
 		if sub := s.types[typeURL]; sub == nil || !sub.wildcard {
 			return
 		}
 	}
+	s.arrived = true
+	// The publication that brought the view may not have come to it yet.
+	s.judgeAll()
 	s.cache.tracker.arrived(s.node)
 }
 
@@ -175,7 +183,6 @@ func (s *session) setWildcard(sub *subscription, wildcard bool) {
 		}
 	}
 	s.judgeAll()
-	s.arrive()
 }
 
 // add subscribes to a name. Asking again means that the proxy does not have it any more.
@@ -272,6 +279,7 @@ func (s *session) advance() {
 	if s.class == nil || !s.class.isReady() {
 		return
 	}
+	s.arrive()
 	for _, typeURL := range sendOrder {
 		sub := s.types[typeURL]
 		if sub == nil || sub.send == nil || sub.flight != nil {

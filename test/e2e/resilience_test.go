@@ -35,6 +35,7 @@ var _ = Describe("Under load", func() {
 		fairlead.startManager()
 		// Proxies reconnect one by one within seconds, and the first does not speak for all.
 		programmed(changed)
+		Expect(changed.status()).To(HaveField("Proxies", HaveValue(Equal(v1alpha1.ProxyCounts{Concerned: proxies, Acknowledged: proxies}))))
 		for _, w := range all() {
 			Expect(w.stat("control_plane.connected_state")).To(Equal(1), w.name)
 		}
