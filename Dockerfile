@@ -1,9 +1,10 @@
 # Two images: --target manager, and --target agent with the pinned Envoy in it.
 ARG BUILDER=golang:1.26
 ARG FETCHER=python:3-slim
-# Static programs need nothing; Envoy needs glibc.
-ARG MANAGER_BASE=gcr.io/distroless/static:nonroot
-ARG AGENT_BASE=gcr.io/distroless/base-debian12:nonroot
+# A static program needs nothing at all; Envoy needs glibc. Choose a distroless image of
+# yours where you have one.
+ARG MANAGER_BASE=scratch
+ARG AGENT_BASE=debian:12-slim
 
 FROM --platform=$BUILDPLATFORM ${BUILDER} AS build
 ARG TARGETOS TARGETARCH
