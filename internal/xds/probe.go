@@ -128,8 +128,8 @@ func (s *session) apart(sub *subscription, changes map[string]entry) map[string]
 	return changes
 }
 
-// next returns the names to look at for the next response: those of a probe, else all
-// that may differ, sorted. It drops probes in which nothing is left to send.
+// next returns the changes for the next response: those of a probe, else of all names that
+// may differ. It drops probes in which nothing is left to send.
 func (s *session) next(sub *subscription, limit int) map[string]entry {
 	for len(sub.probes) > 0 {
 		group := sub.probes[0]

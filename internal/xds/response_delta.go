@@ -22,12 +22,7 @@ func (deltaVariant) respond(s *session, sub *subscription) {
 		limit = routesPerResponse
 	}
 	changes := s.next(sub, limit)
-	if !sub.greeted && sub.wildcard {
-		// The first response makes the proxy ready: it waits until it is complete.
-		if sub.waiting(changes) {
-			return
-		}
-	} else if len(changes) == 0 {
+	if !sub.due(changes) {
 		return
 	}
 	response := &discovery.DeltaDiscoveryResponse{TypeUrl: sub.typeURL}
@@ -71,13 +66,7 @@ func (s *session) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subs
 		}
 	}
 	s.setWildcard(sub, asked.IsWildcard())
-	if !sub.wildcard && !s.referred(sub.typeURL) {
-		s.judgeAll()
-	}
-	sub.request = request
-	sub.send = func(response any) { responses <- response.(cache.DeltaResponse) }
-	s.advance()
-	return func() { s.closeWatch(sub, request) }, nil
+	return s.openWatch(sub, request, func(response any) { responses <- response.(cache.DeltaResponse) }), nil
 }
 
 // remember takes in what a proxy says that it runs from an earlier stream.
@@ -88,15 +77,6 @@ func (s *session) remember(sub *subscription, name, version string) {
 	}
 	s.setAcked(sub, name, entry{Resource: &Resource{Key: Key{sub.typeURL, name}, Hash: version}}, true)
 	sub.dirty[name] = struct{}{}
-}
-
-// closeWatch ends the watch that a request opened, unless a later one has already.
-func (s *session) closeWatch(sub *subscription, request any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sub.request == request {
-		sub.send, sub.request = nil, nil
-	}
 }
 
 // deltaResponse is a response on its way through go-control-plane's server.

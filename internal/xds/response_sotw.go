@@ -27,11 +27,7 @@ func (sotwVariant) respond(s *session, sub *subscription) {
 			}
 		}
 	}
-	if !sub.greeted && sub.wildcard {
-		if sub.waiting(changes) {
-			return
-		}
-	} else if len(changes) == 0 {
+	if !sub.due(changes) {
 		return
 	}
 	shown := map[string]*Resource{}
@@ -79,13 +75,7 @@ func (s *session) CreateWatch(request *cache.Request, asked cache.Subscription, 
 		}
 	}
 	s.setWildcard(sub, asked.IsWildcard())
-	if !sub.wildcard && !s.referred(sub.typeURL) {
-		s.judgeAll()
-	}
-	sub.request = request
-	sub.send = func(response any) { responses <- response.(cache.Response) }
-	s.advance()
-	return func() { s.closeWatch(sub, request) }, nil
+	return s.openWatch(sub, request, func(response any) { responses <- response.(cache.Response) }), nil
 }
 
 // sotwResponse is a response on its way through go-control-plane's server.

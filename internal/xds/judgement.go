@@ -1,0 +1,107 @@
+package xds
+
+import (
+	"slices"
+
+	"fairlead.dev/fairlead/internal/delivery"
+)
+
+// What a session tells the tracker: which objects concern its proxy, and whether the proxy
+// runs their newest generation.
+
+// interested reports whether the proxy is subscribed to a resource, or will be since
+// what refers to it is subscribed to as a whole.
+func (s *session) interested(key Key) bool {
+	if sub := s.types[key.TypeURL]; sub != nil && sub.covers(key.Name) {
+		return true
+	}
+	return s.referred(key.TypeURL)
+}
+
+// referred reports whether what refers to a type is subscribed to as a whole.
+func (s *session) referred(typeURL string) bool {
+	var by *subscription
+	switch typeURL {
+	case RouteType:
+		by = s.types[ScopeType]
+	case EndpointType:
+		by = s.types[ClusterType]
+	}
+	return by != nil && by.wildcard
+}
+
+// judge tells the tracker what the proxy did with an object. The session is not locked.
+func (s *session) judge(object objectID, w wanted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judgeLocked(object, w)
+}
+
+func (s *session) judgeLocked(object objectID, w wanted) {
+	var state proxyState
+	state.acknowledged = true
+	for _, key := range slices.Concat(s.class.owned(object), w.former) {
+		if !s.interested(key) {
+			continue
+		}
+		state.concerned = true
+		e, found := s.class.get(key.TypeURL, key.Name)
+		if !found {
+			continue
+		}
+		sub := s.types[key.TypeURL]
+		if sub == nil {
+			state.acknowledged = false
+			continue
+		}
+		if r, refused := sub.refused[key.Name]; refused && r.hash == e.Hash {
+			rejection := delivery.Rejection{Node: s.node, Resource: key.String(), Message: r.message}
+			if state.rejection == nil || rejection.Resource < state.rejection.Resource {
+				state.rejection = &rejection
+			}
+		}
+		if !runs(sub, e, w.since) {
+			state.acknowledged = false
+		}
+	}
+	state.acknowledged = state.acknowledged && state.concerned
+	s.cache.tracker.set(object, s, w.since, state)
+}
+
+// runs reports whether the proxy runs what an entry held in a publication, or something
+// newer of the same name.
+func runs(sub *subscription, e entry, publication uint64) bool {
+	acked, has := sub.acked[e.Name]
+	switch {
+	case !has:
+		return false
+	case acked.Hash == e.Hash, acked.since >= publication:
+		return true
+	}
+	// The content changed after the publication; what the publication had is the one before.
+	return e.since > publication && e.before > 0 && e.before <= publication && acked.since >= e.before
+}
+
+func (s *session) judgeThese(objects map[objectID]struct{}) {
+	for object := range objects {
+		if w, tracked := s.cache.tracker.want(object); tracked {
+			s.judgeLocked(object, w)
+		}
+	}
+}
+
+func (s *session) judgeAll() {
+	for _, object := range s.cache.tracker.all() {
+		if w, tracked := s.cache.tracker.want(object); tracked {
+			s.judgeLocked(object, w)
+		}
+	}
+}
+
+func collectOwners(into map[objectID]struct{}, resource *Resource) {
+	if resource != nil {
+		for _, owner := range resource.Owners {
+			into[owner] = struct{}{}
+		}
+	}
+}
