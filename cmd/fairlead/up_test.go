@@ -151,6 +151,7 @@ var _ = Describe("fairlead up", func() {
 		session := up(data)
 		Expect(syscall.Kill(process(data, program), syscall.SIGKILL)).To(Succeed())
 		Eventually(session).Should(gexec.Exit(1))
+		Expect(string(session.Err.Contents())).To(ContainSubstring(program + " was ended"))
 		Expect(session.Err).To(gbytes.Say(program + ` was ended by signal 9 \(SIGKILL\); its last lines:\n  .+\n`))
 		Expect(session.Err).To(gbytes.Say("all of them are in " + data + "/logs/" + program + ".log"))
 		Expect(processesOf(data)).To(BeEmpty())

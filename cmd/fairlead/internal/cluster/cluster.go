@@ -34,6 +34,9 @@ const (
 	// stopGrace is how long a program has to end by itself. The API server would
 	// otherwise wait for others' watches to end.
 	stopGrace = 5 * time.Second
+	// settleTime is how long after a program's end the others are looked at, to tell the
+	// cause from what it brought down: the kernel takes a while to collect a large one.
+	settleTime = 250 * time.Millisecond
 )
 
 // Place is where the Node, and with it every workload, is said to be.
@@ -174,13 +177,28 @@ func (r *running) start(spec process.Spec) error {
 	r.processes = append(r.processes, p)
 	go func() {
 		<-p.Done()
+		// Those that lost what they need end too, and may be seen to do so first.
+		<-time.After(settleTime)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if !r.stopping {
-			r.fail(p.Exit())
+			r.fail(r.culprit().Exit())
 		}
 	}()
 	return nil
+}
+
+// culprit returns the program that was started first of those that have ended: the
+// others depend on it.
+func (r *running) culprit() *process.Process {
+	return r.processes[slices.IndexFunc(r.processes, func(p *process.Process) bool {
+		select {
+		case <-p.Done():
+			return true
+		default:
+			return false
+		}
+	})]
 }
 
 // stop ends all programs, the last started first: an API server that loses etcd hangs.

@@ -191,3 +191,14 @@ func awaitGone(t *testing.T, pid int) {
 		}
 	}
 }
+
+// One line that is longer than what is read of the log is told by its end.
+func TestALineWithoutAnEndInSight(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte(strings.Repeat("x", 2*tailBytes)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if lines := lastLines(path, ""); len(lines) != 1 || !strings.HasPrefix(lines[0], "xxx") {
+		t.Errorf("%.60q", lines)
+	}
+}

@@ -35,8 +35,10 @@ func lastLines(path, mark string) []string {
 		return nil
 	}
 	if start > 0 {
-		// The first line is only a part of one.
-		_, content, _ = bytes.Cut(content, []byte("\n"))
+		// The first line is only a part of one, which is told where there is no other.
+		if _, whole, _ := bytes.Cut(content, []byte("\n")); len(whole) > 0 {
+			content = whole
+		}
 	}
 	var lines []string
 	for line := range strings.Lines(string(content)) {
