@@ -19,6 +19,9 @@ import (
 	"fairlead.dev/fairlead/agent/flags"
 )
 
+// heapAuto is the value of --heap-limit that asks the cgroup.
+const heapAuto = "auto"
+
 // dnsName is what Kubernetes allows as an object's name (RFC 1123 subdomain).
 var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
@@ -90,6 +93,9 @@ func (s *settings) interpretWorkload(found *flags.Problems) {
 }
 
 func (s *settings) checkLimits(found *flags.Problems) {
+	if s.parentShutdownTime == 0 {
+		s.parentShutdownTime = s.drainTime + s.drainTime/2
+	}
 	switch bootstrap.Protocol(s.xdsProtocol) {
 	case bootstrap.Delta, bootstrap.StateOfTheWorld:
 	default:
@@ -109,6 +115,11 @@ func (s *settings) checkLimits(found *flags.Problems) {
 	}{
 		{"initial-fetch-timeout", s.initialFetchTimeout, 0, "0 or 15s"},
 		{"drain-time", s.drainTime, time.Second, "30s"},
+		{"certificate-recheck", s.certificateRecheck, time.Second, "1m"},
+		{"restart-timeout", s.restartTimeout, time.Second, "1m"},
+		{"rescue-delay", s.rescueDelay, 0, "200ms"},
+		{"rescue-refill", s.rescueRefill, 0, "10m"},
+		{"min-drain", s.minDrain, 0, "0 or 5s"},
 		{"stop-timeout", s.stopTimeout, time.Millisecond, "5s"},
 	} {
 		if d.value < d.least {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -14,80 +13,115 @@ import (
 )
 
 // settings are the flags as they were given, and what they mean once parse has
-// returned without an error.
+// returned without an error. Times and numbers are used as they are; text that means
+// something else is interpreted below.
 type settings struct {
 	flags.Set
 
 	podName, podNamespace, serviceAccount, workload string
-	labels, locality                                string
+	revision, labels, locality                      string
 	apps                                            []string
-	envoyPath, dir, statusAddress                   string
-	concurrency                                     int
-	maxConnections                                  uint64
-	drainTime, stopTimeout                          time.Duration
-	xdsSocket, xdsProtocol                          string
-	initialFetchTimeout                             time.Duration
-	logFormat, logLevel, envoyLogLevel              string
+
+	xdsSocket, xdsAddress, xdsServerName, xdsProtocol string
+	initialFetchTimeout                               time.Duration
+	dnsFamily                                         string
+
+	certsDir           string
+	certificateReload  string
+	certificateRecheck time.Duration
+
+	envoyPath, dir                string
+	concurrency                   int
+	maxConnections                uint64
+	heapLimit                     string
+	drainTime, parentShutdownTime time.Duration
+	restartTimeout                time.Duration
+
+	rescueTokens              int
+	rescueDelay, rescueRefill time.Duration
+
+	terminationGracePeriod, minDrain, stopTimeout time.Duration
+
+	statusAddress, appProbes, appMetrics string
+	logFormat, logLevel, envoyLogLevel   string
+	config                               string
 
 	bootstrap     bootstrap.Config
 	shownLevel    slog.Level
 	shownEnvoyMin slog.Level
 }
 
+// Values of --certificate-reload.
+const (
+	reloadBySDS        = "sds"
+	reloadByHotRestart = "hotRestart"
+)
+
 func newSettings(command string) *settings {
 	s := &settings{Set: flags.New(command)}
-	s.Group("The workload", func(f *pflag.FlagSet) {
-		f.StringVar(&s.podName, "pod-name", "", "`name` of the Pod; the node id is <namespace>/<pod>. Required")
-		f.StringVar(&s.podNamespace, "pod-namespace", "", "`namespace` of the Pod. Required")
-		f.StringVar(&s.serviceAccount, "service-account", "", "service account `name` that the Pod runs as")
-		f.StringVar(&s.workload, "workload", "", "`name` of what the Pod is a replica of, such as its Deployment (default: the Pod's name)")
-		f.StringVar(&s.labels, "labels", "", "the Pod's labels, as `k=v,k=v`")
-		f.StringVar(&s.locality, "locality", "", "where it runs, as `region/zone/subzone`; later parts may be left out")
-		f.StringArrayVar(&s.apps, "app", nil, "application's `PORT=ADDR:PORT`: traffic for the Pod's PORT goes to ADDR:PORT, by the cluster app|PORT. Repeatable, or separated by commas")
-	})
-	s.Group("The control plane", func(f *pflag.FlagSet) {
-		f.StringVar(&s.xdsSocket, "xds-socket", "", "`path` of the manager's Unix socket. It need not exist yet. Required")
-		f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "variant of xDS to speak: `delta` or sotw")
-		f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
-	})
-	s.Group("Envoy", func(f *pflag.FlagSet) {
-		f.StringVar(&s.envoyPath, "envoy", "", "`path` of Envoy (default: the one beside this program, else the first in PATH)")
-		f.StringVar(&s.dir, "dir", "/var/run/fairlead/agent", "`folder` of this agent alone, mode 0700: bootstrap, base id, sockets. Created if need be")
-		f.IntVar(&s.concurrency, "concurrency", 2, "Envoy's worker threads; 0 is one for each CPU")
-		f.Uint64Var(&s.maxConnections, "max-connections", bootstrap.DefaultMaxConnections, "most downstream connections that Envoy takes at a time")
-		f.DurationVar(&s.drainTime, "drain-time", 30*time.Second, "how long the connections of a removed listener may go on, in whole seconds")
-		f.DurationVar(&s.stopTimeout, "stop-timeout", 5*time.Second, "how long Envoy has to end after SIGTERM before it is killed")
-	})
-	s.Group("Status and logs", func(f *pflag.FlagSet) {
-		f.StringVar(&s.statusAddress, "status-address", "", "`HOST:PORT` or path of a Unix socket that answers /ready and /status (default: status.sock in --dir)")
-		f.StringVar(&s.logFormat, "log-format", "text", "`text` or json, on standard error")
-		f.StringVar(&s.logLevel, "log-level", "info", "lowest `level` of the agent's own records: debug, info, warn or error")
-		f.StringVar(&s.envoyLogLevel, "envoy-log-level", "warning", "lowest `level` of Envoy's lines: trace, debug, info, warning, error or critical")
-	})
+	s.Group("The workload", s.workloadFlags)
+	s.Group("The control plane", s.controlPlaneFlags)
+	s.Group("Certificates", s.certificateFlags)
+	s.Group("Envoy", s.envoyFlags)
+	s.Group("Rescue and stop", s.lifeFlags)
+	s.Group("Status and logs", s.statusFlags)
 	return s
 }
 
-func (s *settings) help() string {
-	var b strings.Builder
-	switch s.Command {
-	case "proxy":
-		b.WriteString("Starts Envoy, stays with it, and ends when it ends. SIGTERM and SIGINT stop both.\n")
-	case "bootstrap":
-		b.WriteString("Prints the Envoy bootstrap that \"fairlead-agent proxy\" with the same flags would use.\nIt starts nothing and touches no file.\n")
-	}
-	b.WriteString("\nUsage:\n  fairlead-agent " + s.Command + " --pod-name NAME --pod-namespace NAMESPACE --xds-socket PATH [flags]\n")
-	b.WriteString(s.Usages())
-	if s.Command == "proxy" {
-		b.WriteString(`
-Status:
-  /ready    200 while Envoy is live, else 503; the body says why
-  /status   JSON: state, reason, since, epoch, pid, node
-States: starting, live, unresponsive, draining, failed.
+func (s *settings) workloadFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.podName, "pod-name", "", "`name` of the Pod; the node id is <namespace>/<pod>. Required")
+	f.StringVar(&s.podNamespace, "pod-namespace", "", "`namespace` of the Pod. Required")
+	f.StringVar(&s.serviceAccount, "service-account", "", "service account `name` that the Pod runs as")
+	f.StringVar(&s.workload, "workload", "", "`name` of what the Pod is a replica of, such as its Deployment (default: the Pod's name)")
+	f.StringVar(&s.revision, "revision", "", "`name` of the control plane's revision that the Pod was injected by")
+	f.StringVar(&s.labels, "labels", "", "the Pod's labels, as `k=v,k=v`")
+	f.StringVar(&s.locality, "locality", "", "where it runs, as `region/zone/subzone`; later parts may be left out")
+	f.StringArrayVar(&s.apps, "app", nil, "application's `PORT=ADDR:PORT`: traffic for the Pod's PORT goes to ADDR:PORT, by the cluster app|PORT. Repeatable, or separated by commas")
+	f.StringVar(&s.appProbes, "app-probes", "", "the probes that the injector took out of the Pod's containers, as `JSON`")
+	f.StringVar(&s.appMetrics, "app-metrics", "", "`URL` of the application's metrics, to be told along with Envoy's")
+}
 
-Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wrong.
-`)
-	}
-	return b.String()
+func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.xdsSocket, "xds-socket", "", "`path` of the manager's Unix socket, spoken to in plaintext. It need not exist yet. This or --xds-address is required")
+	f.StringVar(&s.xdsAddress, "xds-address", "", "`HOST:PORT` of the manager, spoken to by mutual TLS with the certificate of --certs-dir")
+	f.StringVar(&s.xdsServerName, "xds-server-name", "", "`name` that the manager's certificate must have: a DNS name, an address or a spiffe:// identity (default: HOST of --xds-address)")
+	f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "variant of xDS to speak: `delta` or sotw")
+	f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
+	f.StringVar(&s.dnsFamily, "dns-family", string(bootstrap.DNSAuto), "addresses to look the manager up by: `auto` (IPv6 if there is one, else IPv4), v4, v6 or all")
+}
+
+func (s *settings) certificateFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.certsDir, "certs-dir", "/etc/certs", "`folder` with root-cert.pem, cert-chain.pem and key.pem. It may come later, or never without --xds-address")
+	f.StringVar(&s.certificateReload, "certificate-reload", reloadBySDS, "how a renewed certificate reaches Envoy: `sds`, without a restart, or hotRestart")
+	f.DurationVar(&s.certificateRecheck, "certificate-recheck", time.Minute, "how often the certificate is read again, in case its change went unnoticed")
+}
+
+func (s *settings) envoyFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.envoyPath, "envoy", "", "`path` of Envoy (default: the one beside this program, else the first in PATH)")
+	f.StringVar(&s.dir, "dir", "/var/run/fairlead/agent", "`folder` of this agent alone, mode 0700: bootstrap, base id, sockets. Created if need be")
+	f.IntVar(&s.concurrency, "concurrency", 2, "Envoy's worker threads; 0 is one for each CPU")
+	f.Uint64Var(&s.maxConnections, "max-connections", bootstrap.DefaultMaxConnections, "most downstream connections that Envoy takes at a time")
+	f.StringVar(&s.heapLimit, "heap-limit", heapAuto, "most memory for Envoy's heap, as `bytes` (or 256Mi), auto (what the cgroup's limit leaves) or 0 (no limit)")
+	f.DurationVar(&s.drainTime, "drain-time", 30*time.Second, "how long the connections of a removed listener or of a predecessor may go on, in whole seconds")
+	f.DurationVar(&s.parentShutdownTime, "parent-shutdown-time", 0, "how long after a hot restart the predecessor is ended, in whole seconds (default: half as long again as --drain-time)")
+	f.DurationVar(&s.restartTimeout, "restart-timeout", time.Minute, "how long the successor of a hot restart has to become live")
+}
+
+func (s *settings) lifeFlags(f *pflag.FlagSet) {
+	f.IntVar(&s.rescueTokens, "rescue-tokens", 10, "how many times in a row an Envoy that failed is started again; 0 is never")
+	f.DurationVar(&s.rescueDelay, "rescue-delay", 200*time.Millisecond, "wait before the first such start; doubled with each one that follows")
+	f.DurationVar(&s.rescueRefill, "rescue-refill", 10*time.Minute, "how long Envoy has to be live for all tokens to be there again")
+	f.DurationVar(&s.terminationGracePeriod, "termination-grace-period", 30*time.Second, "how long after SIGTERM the agent itself would be killed; the Pod's terminationGracePeriodSeconds")
+	f.DurationVar(&s.minDrain, "min-drain", 5*time.Second, "how long to serve after SIGTERM at least, since callers hear of it later")
+	f.DurationVar(&s.stopTimeout, "stop-timeout", 5*time.Second, "how long Envoy has to end after SIGTERM before it is killed")
+}
+
+func (s *settings) statusFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.statusAddress, "status-address", "", "`HOST:PORT` or path of a Unix socket that answers /ready and /status (default: status.sock in --dir)")
+	f.StringVar(&s.logFormat, "log-format", "text", "`text` or json, on standard error")
+	f.StringVar(&s.logLevel, "log-level", "info", "lowest `level` of the agent's own records: debug, info, warn or error")
+	f.StringVar(&s.envoyLogLevel, "envoy-log-level", "warning", "lowest `level` of Envoy's lines: trace, debug, info, warning, error or critical")
+	f.StringVar(&s.config, "config", "", "`path` of a file with lines \"flag = value\", for flags that neither arguments nor environment give")
 }
 
 // parse reads flags and environment, and checks everything that can be checked

@@ -28,6 +28,19 @@ const (
 	StateOfTheWorld Protocol = "sotw"
 )
 
+// DNSFamily chooses the addresses that a host name is looked up by.
+type DNSFamily string
+
+const (
+	// DNSAuto takes IPv6 addresses if there are any, else IPv4. It is the default.
+	DNSAuto DNSFamily = "auto"
+	// DNSv4 and DNSv6 take addresses of one family only.
+	DNSv4 DNSFamily = "v4"
+	DNSv6 DNSFamily = "v6"
+	// DNSAll takes both, and connects to whichever answers first.
+	DNSAll DNSFamily = "all"
+)
+
 // Config is everything a bootstrap is made of.
 type Config struct {
 	// Namespace and Pod name the proxy: its node id is "<namespace>/<pod>". Required.

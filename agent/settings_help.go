@@ -1,0 +1,27 @@
+package main
+
+import "strings"
+
+func (s *settings) help() string {
+	var b strings.Builder
+	switch s.Command {
+	case "proxy":
+		b.WriteString("Starts Envoy, stays with it, and ends when it ends. SIGTERM and SIGINT stop both.\n")
+	case "bootstrap":
+		b.WriteString("Prints the Envoy bootstrap that \"fairlead-agent proxy\" with the same flags would use.\nIt starts nothing and touches no file.\n")
+	}
+	b.WriteString("\nUsage:\n  fairlead-agent " + s.Command +
+		" --pod-name NAME --pod-namespace NAMESPACE (--xds-socket PATH | --xds-address HOST:PORT) [flags]\n")
+	b.WriteString(s.Usages())
+	if s.Command == "proxy" {
+		b.WriteString(`
+Status:
+  /ready    200 while Envoy is live, else 503; the body says why
+  /status   JSON: state, reason, since, epoch, pid, node
+States: starting, live, unresponsive, draining, failed.
+
+Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wrong.
+`)
+	}
+	return b.String()
+}
