@@ -1,13 +1,32 @@
 package translate
 
 import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const (
+	// longestConnection is the age at which an HTTP connection is ended: one that nobody
+	// reaches. Envoy has a timer for it only if it is set, and it is that timer which an
+	// agent that is to end cuts short, by Envoy's overload action reduce_timeouts: clients
+	// that make no request, or one long one, are told to go by GOAWAY or, between two
+	// requests of HTTP/1.1, by closing.
+	longestConnection = 365 * 24 * time.Hour
+	// drainTimeout is from the first GOAWAY, which asks the client to go, to the second,
+	// after which requests are refused (RFC 9113, section 6.8); an idle connection of
+	// HTTP/1.1 has as long to be used once more, and to be told. It is to be longer than
+	// a client and the network may hesitate, and every drain takes at least as long:
+	// Envoy's own 5 s are a sixth of the time that a Pod has to end.
+	drainTimeout = 2 * time.Second
 )
 
 // connectionManager returns what all HTTP connection managers have in common. A proxy
@@ -19,6 +38,8 @@ func connectionManager(statPrefix string) *hcmv3.HttpConnectionManager {
 		StatPrefix:                 statPrefix,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		NormalizePath:              wrapperspb.Bool(true),
+		CommonHttpProtocolOptions:  &corev3.HttpProtocolOptions{MaxConnectionDuration: durationpb.New(longestConnection)},
+		DrainTimeout:               durationpb.New(drainTimeout),
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		HttpFilters:                []*hcmv3.HttpFilter{router},
 	}
@@ -83,7 +104,8 @@ func httpChain(manager *hcmv3.HttpConnectionManager) []*listenerv3.Filter {
 }
 
 // tcpChain carries bytes to a cluster. Connections may be idle as long as applications
-// like: Envoy's limit of one hour would be a surprise to a database client.
+// like: Envoy's limit of one hour would be a surprise to a database client. Bytes have
+// no word for going: a drain waits for either side to close, and then there is its deadline.
 func tcpChain(statPrefix, cluster string) []*listenerv3.Filter {
 	return []*listenerv3.Filter{networkFilter("envoy.filters.network.tcp_proxy", &tcpproxyv3.TcpProxy{
 		StatPrefix:       statPrefix,

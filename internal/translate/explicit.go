@@ -64,14 +64,10 @@ func (b *build) addListener(name string, address netip.Addr, port uint16, filter
 	if strings.HasPrefix(name, "inbound") {
 		direction = corev3.TrafficDirection_INBOUND
 	}
-	with.TypeURL, with.Name = ListenerType, name
-	with.Message = &listenerv3.Listener{
-		Name:             name,
-		Address:          socketAddress(address, port),
-		TrafficDirection: direction,
-		EnableReusePort:  wrapperspb.Bool(false),
-		FilterChains:     []*listenerv3.FilterChain{{Filters: filters}},
-	}
+	listener := listenerOf(name, address, port, direction)
+	listener.EnableReusePort = wrapperspb.Bool(false)
+	listener.FilterChains = []*listenerv3.FilterChain{{Filters: filters}}
+	with.TypeURL, with.Name, with.Message = ListenerType, name, listener
 	b.add(with)
 }
 

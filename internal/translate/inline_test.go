@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -21,6 +22,8 @@ import (
 // Envoy looks at static resources only when it validates.
 type inlined struct {
 	bootstrapv3.Bootstrap_StaticResources
+	Admin    *bootstrapv3.Admin
+	Overload *overloadv3.OverloadManager
 }
 
 // add inlines the resources of one proxy. With a prefix, several of them fit into one
@@ -126,6 +129,8 @@ func (b *inlined) bootstrap(tb testing.TB) []byte {
 	text, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(&bootstrapv3.Bootstrap{
 		Node:            &corev3.Node{Id: "default/front", Cluster: "front.default"},
 		StaticResources: &b.Bootstrap_StaticResources,
+		Admin:           b.Admin,
+		OverloadManager: b.Overload,
 	})
 	if err != nil {
 		tb.Fatal(err)

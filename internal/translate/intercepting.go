@@ -121,14 +121,11 @@ func (b *build) serviceRanges() []*corev3.CidrRange {
 
 // interceptor takes what redirect rules lead to its port.
 func interceptor(name string, port uint16, direction corev3.TrafficDirection) *listenerv3.Listener {
-	return &listenerv3.Listener{
-		Name:             name,
-		Address:          socketAddress(netip.IPv4Unspecified(), port),
-		TrafficDirection: direction,
-		ListenerFilters: []*listenerv3.ListenerFilter{
-			listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
-		},
+	listener := listenerOf(name, netip.IPv4Unspecified(), port, direction)
+	listener.ListenerFilters = []*listenerv3.ListenerFilter{
+		listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
 	}
+	return listener
 }
 
 // addressManager routes requests by the address that was called.

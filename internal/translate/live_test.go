@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -32,8 +33,10 @@ import (
 
 // live is a real Envoy that runs what was translated, with real servers behind it.
 type live struct {
-	t    *testing.T
-	part string // the third part of its addresses, so that runs do not meet
+	t     *testing.T
+	part  string // the third part of its addresses, so that runs do not meet
+	dir   string
+	admin *http.Client
 }
 
 // nextPart tells proxies of one run apart; the process tells runs apart.
@@ -44,6 +47,12 @@ var nextPart atomic.Int32
 func startLive(t *testing.T, file string, change func(*live, *inlined)) *live {
 	t.Helper()
 	l := &live{t: t, part: fmt.Sprint((os.Getpid()*2+int(nextPart.Add(1)))%200 + 50)}
+	var err error
+	if l.dir, err = testenv.SocketDir(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(l.dir) })
+	l.admin = testenv.UnixClient(l.socket())
 	text, err := os.ReadFile(filepath.Join("testdata/live", file))
 	if err != nil {
 		t.Fatal(err)
@@ -59,9 +68,12 @@ func startLive(t *testing.T, file string, change func(*live, *inlined)) *live {
 	var all inlined
 	all.add(t, "", resources)
 	change(l, &all)
+	all.Admin = &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: l.socket()}}}}
 	l.run(all.bootstrap(t))
 	return l
 }
+
+func (l *live) socket() string { return filepath.Join(l.dir, "admin.sock") }
 
 // address returns a loopback address of this run.
 func (l *live) address(last int) string { return fmt.Sprintf("127.19.%s.%d", l.part, last) }
@@ -72,12 +84,13 @@ func (l *live) run(bootstrap []byte) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	path := filepath.Join(l.t.TempDir(), "envoy.json")
+	path := filepath.Join(l.dir, "envoy.json")
 	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
 	var output bytes.Buffer
-	envoy := exec.Command(binary, "--config-path", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn")
+	envoy := exec.Command(binary, "--config-path", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn",
+		"--drain-strategy", "immediate")
 	envoy.Stdout, envoy.Stderr = &output, &output
 	if err := envoy.Start(); err != nil {
 		l.t.Fatal(err)
@@ -124,6 +137,7 @@ func (l *live) serveHTTP(name, at string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/upgrade", upgrade)
+	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Remove", "yes")
 		w.Header().Set("X-More", "server")
@@ -156,7 +170,21 @@ func upgrade(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprint(connection, "echo "+line)
 }
 
-// serveTCP runs a server that greets, as a database does, and then echoes one line.
+// echo answers with what it is sent, as it comes: a stream that lasts as long as its
+// client likes.
+func echo(w http.ResponseWriter, r *http.Request) {
+	controller := http.NewResponseController(w)
+	_ = controller.EnableFullDuplex()
+	for piece := make([]byte, 1024); ; {
+		_ = controller.Flush()
+		n, err := r.Body.Read(piece)
+		if _, failed := w.Write(piece[:n]); err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// serveTCP runs a server that echoes lines.
 func (l *live) serveTCP(at string) {
 	l.t.Helper()
 	listener, err := net.Listen("tcp", at)
@@ -172,8 +200,9 @@ func (l *live) serveTCP(at string) {
 			}
 			go func() {
 				defer func() { _ = connection.Close() }()
-				line, _ := bufio.NewReader(connection).ReadString('\n')
-				_, _ = fmt.Fprint(connection, "echo "+line)
+				for lines := bufio.NewScanner(connection); lines.Scan(); {
+					_, _ = fmt.Fprintln(connection, "echo "+lines.Text())
+				}
 			}()
 		}
 	}()
