@@ -35,6 +35,7 @@ func Workload(pod *corev1.Pod, node *corev1.Node) *mesh.Workload {
 		ServiceAccount: cmp.Or(pod.Spec.ServiceAccountName, "default"),
 		Labels:         pod.Labels,
 		Address:        address.Unmap(),
+		HasIPv6:        hasIPv6(pod),
 		Ready:          isReady(pod),
 		Explicit:       pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeExplicit,
 		Ports:          containerPorts(pod),
@@ -61,6 +62,17 @@ func isReady(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.Conditions, func(condition corev1.PodCondition) bool {
 		return condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue
 	})
+}
+
+// hasIPv6 looks at all of a Pod's addresses: in a dual-stack cluster it has one of each
+// family, and which comes first is the cluster's choice.
+func hasIPv6(pod *corev1.Pod) bool {
+	isIPv6 := func(text string) bool {
+		address, err := netip.ParseAddr(text)
+		return err == nil && address.Unmap().Is6()
+	}
+	return isIPv6(pod.Status.PodIP) ||
+		slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool { return isIPv6(ip.IP) })
 }
 
 // containerPorts returns the TCP ports that the containers declare, by number.

@@ -33,7 +33,15 @@ func TestWorkload(t *testing.T) {
 		},
 		"that is not ready, on an unknown node": {
 			pod:  `metadata: {name: p, namespace: prod}, status: {podIP: "fd00::7", conditions: [{type: Ready, status: "False"}, {type: Initialized, status: "True"}]}`,
-			want: &mesh.Workload{Namespace: "prod", Name: "p", ServiceAccount: "default", Address: netip.MustParseAddr("fd00::7")},
+			want: &mesh.Workload{Namespace: "prod", Name: "p", ServiceAccount: "default", Address: netip.MustParseAddr("fd00::7"), HasIPv6: true},
+		},
+		"with an address of each family": {
+			pod:  `metadata: {name: p, namespace: prod}, status: {podIP: 10.1.0.7, podIPs: [{ip: 10.1.0.7}, {ip: "fd00::7"}]}`,
+			want: &mesh.Workload{Namespace: "prod", Name: "p", ServiceAccount: "default", Address: netip.MustParseAddr("10.1.0.7"), HasIPv6: true},
+		},
+		"with two addresses of one family, one of them mapped": {
+			pod:  `metadata: {name: p, namespace: prod}, status: {podIP: 10.1.0.7, podIPs: [{ip: 10.1.0.7}, {ip: "::ffff:10.2.0.7"}]}`,
+			want: &mesh.Workload{Namespace: "prod", Name: "p", ServiceAccount: "default", Address: netip.MustParseAddr("10.1.0.7")},
 		},
 		"whose proxy is called by address": {
 			pod: `metadata: {name: p, namespace: prod, annotations: {mesh.fairlead.dev/mode: explicit,

@@ -108,8 +108,11 @@ type Workload struct {
 	ServiceAccount string
 	Labels         map[string]string
 	Address        netip.Addr
-	Locality       Locality
-	Ready          bool
+	// HasIPv6 is whether any address of the workload is an IPv6 one; Address may be
+	// another of them.
+	HasIPv6  bool
+	Locality Locality
+	Ready    bool
 	// Explicit workloads call their proxy by address; nothing is intercepted.
 	Explicit bool
 	// Ports are the ports on which the application serves, by its own declaration.

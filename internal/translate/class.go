@@ -19,6 +19,8 @@ type Class struct {
 	Explicit  bool
 	// Workload is set in explicit mode only.
 	Workload string
+	// IPv6 is whether workloads of an intercepted class have an IPv6 address.
+	IPv6 bool
 	// Inbound lists the served ports of an intercepted class, "port/protocol" sorted
 	// and comma-separated.
 	Inbound string
@@ -32,7 +34,11 @@ func (c Class) Key() string {
 	if c.Explicit {
 		return "explicit/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
 	}
-	return "intercepted/" + c.Namespace + "/" + c.Inbound + "/" + c.SourceLabels
+	families := "ipv4"
+	if c.IPv6 {
+		families = "ipv4,ipv6"
+	}
+	return "intercepted/" + c.Namespace + "/" + families + "/" + c.Inbound + "/" + c.SourceLabels
 }
 
 // ClassOf returns the class of a workload's proxy.
@@ -46,6 +52,7 @@ func ClassOf(view mesh.View, workload *mesh.Workload) Class {
 		class.Workload = workload.Name
 		return class
 	}
+	class.IPv6 = workload.HasIPv6
 	class.Inbound = inboundText(inboundPorts(view, workload))
 	return class
 }

@@ -49,14 +49,14 @@ const destinationHeader = "x-mesh-dst"
 func (b *build) interceptingListeners() {
 	b.add(Resource{TypeURL: ClusterType, Name: outboundPassthrough, Message: passthrough(outboundPassthrough)})
 	inbound := passthrough(inboundPassthrough)
-	// From this address the redirect rules let connections to the workload itself pass.
-	inbound.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: &corev3.SocketAddress{
-		Address:       "127.0.0.6",
-		PortSpecifier: &corev3.SocketAddress_PortValue{},
-	}}
+	// From these addresses the redirect rules let connections to the workload itself pass.
+	inbound.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: anyPortOf("127.0.0.6")}
+	if b.unit.IPv6 {
+		inbound.UpstreamBindConfig.ExtraSourceAddresses = []*corev3.ExtraSourceAddress{{Address: anyPortOf("::1")}}
+	}
 	b.add(Resource{TypeURL: ClusterType, Name: inboundPassthrough, Message: inbound})
 
-	outbound := interceptor("outbound", interceptOutboundPort, corev3.TrafficDirection_OUTBOUND)
+	outbound := b.interceptor("outbound", interceptOutboundPort, corev3.TrafficDirection_OUTBOUND)
 	outbound.ListenerFilters = append(outbound.ListenerFilters,
 		listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}))
 	// A match without ranges would take every address.
@@ -82,7 +82,7 @@ func (b *build) interceptingListeners() {
 	}
 	b.add(Resource{TypeURL: ListenerType, Name: "outbound", Message: outbound, Requires: []string{outboundPassthrough}})
 
-	served := interceptor("inbound", interceptInboundPort, corev3.TrafficDirection_INBOUND)
+	served := b.interceptor("inbound", interceptInboundPort, corev3.TrafficDirection_INBOUND)
 	for _, port := range parseInbound(b.unit.Inbound) {
 		served.FilterChains = append(served.FilterChains, &listenerv3.FilterChain{
 			Name:             statName("inbound", port.Number),
@@ -109,19 +109,28 @@ func (b *build) serviceRanges() []*corev3.CidrRange {
 		slices.SortFunc(prefixes, netip.Prefix.Compare)
 		prefixes = slices.Compact(prefixes)
 	}
-	ranges := make([]*corev3.CidrRange, len(prefixes))
-	for i, prefix := range prefixes {
-		ranges[i] = &corev3.CidrRange{
+	var ranges []*corev3.CidrRange
+	for _, prefix := range prefixes {
+		if prefix.Addr().Is6() && !b.unit.IPv6 {
+			continue
+		}
+		ranges = append(ranges, &corev3.CidrRange{
 			AddressPrefix: prefix.Addr().String(),
 			PrefixLen:     wrapperspb.UInt32(uint32(prefix.Bits())),
-		}
+		})
 	}
 	return ranges
 }
 
-// interceptor takes what redirect rules lead to its port.
-func interceptor(name string, port uint16, direction corev3.TrafficDirection) *listenerv3.Listener {
+// interceptor takes what redirect rules lead to its port. IPv4 is always there, if only
+// on the loopback interface. IPv6 is not: on a kernel without it (ipv6.disable=1) Envoy
+// refuses whatever has an IPv6 address in it, the whole listener. So only a workload that
+// has such an address gets any; no other calls IPv6 addresses, nor is called by one.
+func (b *build) interceptor(name string, port uint16, direction corev3.TrafficDirection) *listenerv3.Listener {
 	listener := listenerOf(name, netip.IPv4Unspecified(), port, direction)
+	if b.unit.IPv6 {
+		listener.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: socketAddress(netip.IPv6Unspecified(), port)}}
+	}
 	listener.ListenerFilters = []*listenerv3.ListenerFilter{
 		listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
 	}
@@ -186,6 +195,10 @@ func (b *build) addresses() {
 			})
 		}
 	}
+}
+
+func anyPortOf(address string) *corev3.SocketAddress {
+	return &corev3.SocketAddress{Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{}}
 }
 
 func passthrough(name string) *clusterv3.Cluster {

@@ -40,7 +40,8 @@ type Unit struct {
 	Explicit bool
 	// Workload names the workload of explicit listeners.
 	Workload string
-	// Inbound is the class's, for intercepting listeners.
+	// IPv6 and Inbound are the class's, for intercepting listeners.
+	IPv6    bool
 	Inbound string
 	// SourceLabels are those of the class that the host's routes look at.
 	SourceLabels string
@@ -48,22 +49,27 @@ type Unit struct {
 
 // Compare orders units by kind, host and then the other fields.
 func (u Unit) Compare(other Unit) int {
-	explicit := 0
-	if u.Explicit != other.Explicit {
-		explicit = -1
-		if u.Explicit {
-			explicit = 1
-		}
-	}
 	return cmp.Or(
 		cmp.Compare(u.Kind, other.Kind),
 		cmp.Compare(u.Host, other.Host),
 		cmp.Compare(u.Namespace, other.Namespace),
-		explicit,
+		compareBool(u.Explicit, other.Explicit),
 		cmp.Compare(u.Workload, other.Workload),
+		compareBool(u.IPv6, other.IPv6),
 		cmp.Compare(u.Inbound, other.Inbound),
 		cmp.Compare(u.SourceLabels, other.SourceLabels),
 	)
+}
+
+// compareBool has false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // Units returns everything that a class is served, sorted. A host that only a route
@@ -79,7 +85,7 @@ func Units(view mesh.View, class Class) []Unit {
 	sources := view.SourceHosts()
 
 	units := make([]Unit, 0, 3*len(services)+1)
-	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, Inbound: class.Inbound}
+	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound}
 	if class.Explicit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload}
 	}

@@ -144,35 +144,63 @@ func service(store *mesh.Store, name, address string, port mesh.ServicePort, end
 	}})
 }
 
+// meshed is a Pod of the mesh, the folder of its agent, and what is outside of it. The
+// mesh has services of either family: shop, which the Pod serves, reviews and database.
+type meshed struct {
+	pod, outside *namespace
+	dir, socket  string
+}
+
+func newMeshed(addresses ...string) *meshed {
+	GinkgoHelper()
+	m := &meshed{}
+	m.pod, m.outside = newPod()
+	dir, err := testenv.SocketDir()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(os.RemoveAll, dir)
+	Expect(os.Chown(dir, int(proxy.uid), int(proxy.gid))).To(Succeed())
+	m.dir, m.socket = filepath.Join(dir, "agent"), filepath.Join(dir, "xds", "xds.sock")
+
+	store := mesh.NewStore()
+	store.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd96::/112")})
+	web := mesh.ServicePort{Name: "http", Number: 80, Protocol: mesh.HTTP}
+	raw := mesh.ServicePort{Name: "tcp", Number: 3306, Protocol: mesh.TCP}
+	service(store, "shop", "10.96.0.10", web, "10.77.0.2:8080")
+	service(store, "reviews", "10.96.0.20", web, "10.77.0.1:9080")
+	service(store, "database", "10.96.0.30", raw, "10.77.0.1:13306")
+	pod := &mesh.Workload{
+		Namespace: "default", Name: "shop-1", Ready: true,
+		Ports: []mesh.WorkloadPort{{Number: 8080, Protocol: mesh.HTTP}},
+	}
+	pod.Address = netip.MustParseAddr(addresses[0])
+	if pod.HasIPv6 = len(addresses) > 1; pod.HasIPv6 {
+		service(store, "shop6", "fd96::10", web, "[fd77::2]:8080")
+		service(store, "reviews6", "fd96::20", web, "[fd77::1]:9080")
+		service(store, "database6", "fd96::30", raw, "[fd77::1]:13306")
+	}
+	store.SetWorkload(pod)
+	controlPlane(m.socket, store)
+
+	m.pod.serveHTTP(application, ":8080", "shop")
+	m.pod.serve(application, 7777, "undeclared", caller)
+	m.outside.serveHTTP(root, ":9080", "reviews")
+	m.outside.serve(root, 13306, "database", caller)
+	m.outside.serve(root, 7000, "elsewhere", caller)
+	return m
+}
+
+func (m *meshed) startProxy() {
+	GinkgoHelper()
+	startProxy(m.pod, m.dir, m.socket, "--app=8080=127.0.0.1:8080")
+}
+
 var _ = Describe("A Pod of the mesh", func() {
 	It("is called, calls others, and calls itself, by its Envoy and without knowing it", func() {
-		pod, outside := newPod()
-		dir, err := testenv.SocketDir()
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(os.RemoveAll, dir)
-		Expect(os.Chown(dir, int(proxy.uid), int(proxy.gid))).To(Succeed())
-
-		store := mesh.NewStore()
-		store.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")})
-		service(store, "shop", "10.96.0.10", mesh.ServicePort{Name: "http", Number: 80, Protocol: mesh.HTTP}, "10.77.0.2:8080")
-		service(store, "reviews", "10.96.0.20", mesh.ServicePort{Name: "http", Number: 80, Protocol: mesh.HTTP}, "10.77.0.1:9080")
-		service(store, "database", "10.96.0.30", mesh.ServicePort{Name: "tcp", Number: 3306, Protocol: mesh.TCP}, "10.77.0.1:13306")
-		store.SetWorkload(&mesh.Workload{
-			Namespace: "default", Name: "shop-1", Ready: true, Address: netip.MustParseAddr("10.77.0.2"),
-			Ports: []mesh.WorkloadPort{{Number: 8080, Protocol: mesh.HTTP}},
-		})
-		socket := filepath.Join(dir, "xds", "xds.sock")
-		controlPlane(socket, store)
-
-		pod.serveHTTP(application, ":8080", "shop")
-		pod.serve(application, 7777, "undeclared", caller)
-		outside.serveHTTP(root, "10.77.0.1:9080", "reviews")
-		outside.serve(root, 13306, "database", caller)
-		outside.serve(root, 7000, "elsewhere", caller)
-
-		pod.redirect("--families=ipv4")
+		m := newMeshed("10.77.0.2")
+		pod, outside := m.pod, m.outside
+		pod.redirect()
 		Expect(pod.call(application, "10.88.0.1:7000")).To(Equal("refused"), "Envoy does not run yet, and nothing goes past it")
-		startProxy(pod, filepath.Join(dir, "agent"), socket, "--app=8080=127.0.0.1:8080")
+		m.startProxy()
 
 		By("outbound")
 		Eventually(pod.get).WithArguments(application, "http://10.96.0.20/", "reviews").WithTimeout(patience).
@@ -193,5 +221,39 @@ var _ = Describe("A Pod of the mesh", func() {
 		pod.redirect("--remove")
 		Expect(outside.get(root, "http://10.77.0.2:8080/", "shop")).To(Equal("shop: shop, from 10.77.0.1 directly"))
 		Expect(pod.get(application, "http://10.77.0.1:9080/", "reviews")).To(Equal("reviews: reviews, from 10.77.0.2 directly"))
+	})
+
+	It("is called and calls over IPv6 too, where it has an address", func() {
+		m := newMeshed("10.77.0.2", "fd77::2")
+		pod, outside := m.pod, m.outside
+		pod.redirect()
+		m.startProxy()
+
+		By("outbound")
+		Eventually(pod.get).WithArguments(application, "http://[fd96::20]/", "reviews").WithTimeout(patience).
+			Should(Equal("reviews: reviews, from fd77::2 by proxy"))
+		Expect(pod.get(application, "http://10.96.0.20/", "reviews")).To(Equal("reviews: reviews, from 10.77.0.2 by proxy"))
+		Expect(pod.speak(application, "[fd96::30]:3306")).To(Equal("database fd77::2"), "a TCP service's address exists in Envoy only")
+		Expect(pod.speak(application, "[fd88::1]:7000")).To(Equal("elsewhere fd77::2"), "what the mesh does not know passes through")
+
+		By("inbound")
+		Expect(outside.get(root, "http://[fd77::2]:8080/", "shop")).To(Equal("shop: shop, from 127.0.0.1 by proxy"))
+		Expect(outside.call(root, "[fd77::2]:7777")).To(Equal("undeclared ::1"), "a port that the mesh does not know passes through")
+		Expect(outside.call(root, "10.77.0.2:7777")).To(Equal("undeclared 127.0.0.6"))
+
+		By("to itself")
+		Expect(pod.get(application, "http://[fd96::10]/", "shop")).To(Equal("shop: shop, from 127.0.0.1 by proxy"), "as a service")
+		Expect(pod.get(application, "http://[::1]:8080/", "local")).To(Equal("shop: local, from ::1 directly"))
+	})
+
+	It("needs no IPv6 of its kernel, where it has no address of that family", func() {
+		m := newMeshed("10.77.0.2")
+		m.pod.withoutIPv6 = true
+		m.pod.redirect()
+		m.startProxy()
+		Eventually(m.pod.get).WithArguments(application, "http://10.96.0.20/", "reviews").WithTimeout(patience).
+			Should(Equal("reviews: reviews, from 10.77.0.2 by proxy"))
+		Expect(m.outside.get(root, "http://10.77.0.2:8080/", "shop")).To(Equal("shop: shop, from 127.0.0.1 by proxy"))
+		Expect(m.outside.call(root, "10.77.0.2:7777")).To(Equal("undeclared 127.0.0.6"))
 	})
 })

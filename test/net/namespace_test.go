@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -16,7 +17,12 @@ import (
 )
 
 // namespace is a network namespace that lives as long as its file is open.
-type namespace struct{ file *os.File }
+type namespace struct {
+	file *os.File
+	// withoutIPv6 lets programs that are started find a kernel that has none, as with
+	// the kernel's parameter ipv6.disable=1.
+	withoutIPv6 bool
+}
 
 // user is whom a connection or a process belongs to.
 type user struct{ uid, gid uint32 }
@@ -81,7 +87,38 @@ func (n *namespace) as(u user, f func() error) error {
 // start starts a process in the namespace, as a user.
 func (n *namespace) start(u user, command *exec.Cmd) error {
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.gid}}
-	return n.as(root, command.Start)
+	return n.as(root, func() error {
+		if n.withoutIPv6 {
+			if err := refuseIPv6(); err != nil {
+				return err
+			}
+		}
+		return command.Start()
+	})
+}
+
+// refuseIPv6 fails socket(2) for IPv6 on this thread, and in what it starts.
+func refuseIPv6() error {
+	const instruction, equal, end = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	// Offsets are those of struct seccomp_data: the call's number, its first argument.
+	program := []unix.SockFilter{
+		{Code: instruction, K: 0},
+		{Code: equal, K: unix.SYS_SOCKET, Jf: 3},
+		{Code: instruction, K: 16},
+		{Code: equal, K: unix.AF_INET6, Jf: 1},
+		{Code: end, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)},
+		{Code: end, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up new privileges: %w", err)
+	}
+	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&filter)), 0, 0)
+	runtime.KeepAlive(program)
+	if err != nil {
+		return fmt.Errorf("filter system calls: %w", err)
+	}
+	return nil
 }
 
 // run runs a program in the namespace to its end, and returns what it printed.
