@@ -36,7 +36,10 @@ func TestGolden(t *testing.T) {
 		Labels:       map[string]string{"version": "v2", "app": "reviews", "example.com/text": `<&"> ü`},
 		Locality:     bootstrap.Locality{Region: "eu-north", Zone: "eu-north-1a", SubZone: "rack-7"},
 		AgentVersion: "v1.2.3",
-		XDSSocket:    "/run/fairlead/xds.sock", Protocol: bootstrap.StateOfTheWorld, InitialFetchTimeout: 1500 * time.Millisecond,
+		XDSAddress:   "fairlead-manager.fairlead-system:15010", XDSServerName: "spiffe://cluster.local/ns/fairlead-system/sa/fairlead-manager",
+		DNSFamily: bootstrap.DNSAll, Protocol: bootstrap.StateOfTheWorld, InitialFetchTimeout: 1500 * time.Millisecond,
+		Revision: "canary", CertsDir: "/run/agent/certs", ProofSocket: "/run/agent/proof.sock",
+		PressureFile: "/run/agent/pressure-0", HeapLimit: 192 << 20,
 		// Out of order, IPv6 too.
 		Apps:        []bootstrap.App{app(9090, "[::1]:9090"), app(80, "127.0.0.1:40123"), app(8443, "127.18.0.7:8443")},
 		AdminSocket: "/run/agent/admin.sock", MaxConnections: 512,
@@ -60,10 +63,17 @@ func TestGolden(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("Build differs from %s; if that is meant, run the test with -update and read the diff. It is now\n%s", path, got)
 			}
-			if err := testenv.ValidateEnvoy(t.Context(), got); err != nil {
-				t.Error(err)
-			}
+			validate(t, got)
 		})
+	}
+}
+
+// validate asks the real Envoy, with a folder that has what the bootstrap names.
+func validate(t *testing.T, content []byte) {
+	t.Helper()
+	content = bytes.ReplaceAll(content, []byte("/run/agent"), []byte(agentDir(t)))
+	if err := testenv.ValidateEnvoy(t.Context(), content); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -99,9 +109,27 @@ func TestBuildNamesEveryMissingField(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration was taken")
 	}
-	for _, want := range []string{"Namespace is empty", "Pod is empty", "Workload is empty", "XDSSocket is empty", "AdminSocket is empty", "Protocol is polling, not delta or sotw"} {
+	for _, want := range []string{"Namespace is empty", "Pod is empty", "Workload is empty", "either XDSSocket or XDSAddress is needed", "AdminSocket is empty", "Protocol is polling, not delta or sotw"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not tell %q: %v", want, err)
+		}
+	}
+}
+
+func TestBuildRefusesWhatDoesNotGoTogether(t *testing.T) {
+	for want, change := range map[string]func(*bootstrap.Config){
+		"either XDSSocket or XDSAddress is needed, and not both": func(c *bootstrap.Config) { c.XDSAddress, c.CertsDir = "manager:1", "/c" },
+		"CertsDir is empty, but XDSAddress needs a certificate":  func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress = "", "manager:1" },
+		"CertsDir is empty, but ProofSocket needs a certificate": func(c *bootstrap.Config) { c.ProofSocket = "/p" },
+		"XDSAddress: manager:0 is not HOST:PORT":                 func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", "manager:0", "/c" },
+		"XDSAddress: :1 is not HOST:PORT":                        func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", ":1", "/c" },
+		"XDSAddress: address manager: missing port":              func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", "manager", "/c" },
+		"DNSFamily is v5, not auto, v4, v6 or all":               func(c *bootstrap.Config) { c.DNSFamily = "v5" },
+	} {
+		config := least()
+		change(&config)
+		if _, err := bootstrap.Build(config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %s", err, want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ package bootstrap
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	Workload string
 	// ServiceAccount is the identity that the Pod runs as.
 	ServiceAccount string
+	// Revision is the revision of the control plane that the Pod was injected by.
+	Revision string
 	// Labels are the Pod's labels.
 	Labels map[string]string
 	// Locality is where the Pod runs; the zero value says nothing about it.
@@ -57,8 +60,17 @@ type Config struct {
 	// AgentVersion tells the control plane who manages this Envoy.
 	AgentVersion string
 
-	// XDSSocket is the absolute path of the control plane's Unix socket. Required.
+	// XDSSocket is the absolute path of the control plane's Unix socket, which is spoken to
+	// in plaintext. This or XDSAddress is required.
 	XDSSocket string
+	// XDSAddress is the control plane's HOST:PORT, which is spoken to by mutual TLS. It
+	// needs CertsDir.
+	XDSAddress string
+	// XDSServerName is the DNS name, address or URI that the control plane's certificate
+	// must have; the default is the host of XDSAddress.
+	XDSServerName string
+	// DNSFamily defaults to DNSAuto.
+	DNSFamily DNSFamily
 	// Protocol defaults to Delta.
 	Protocol Protocol
 	// InitialFetchTimeout bounds how long Envoy stays not ready while it waits for its
@@ -71,6 +83,22 @@ type Config struct {
 	// AdminSocket is the absolute path at which Envoy is to serve its administration
 	// interface. Required.
 	AdminSocket string
+	// CertsDir is the absolute path of the folder that has the files which describe the
+	// workload's certificate and roots: CertificateFile and RootsFile. It is empty as long
+	// as there are none; Envoy refuses a bootstrap that names files which do not exist.
+	CertsDir string
+	// ProofSocket is the absolute path at which Envoy is to show its certificate. It
+	// needs CertsDir.
+	ProofSocket string
+
+	// PressureFile is the absolute path of a file that holds 0 or 1. With 1, Envoy asks its
+	// clients to go: "Connection: close" and GOAWAY, streams go on to their end. The file
+	// may come later, its folder may not. It has to be replaced by a rename. Without a
+	// path there is no such way.
+	PressureFile string
+	// HeapLimit is the most memory for Envoy's heap, in bytes; near it, Envoy gives memory
+	// back and then refuses requests. 0 is no limit.
+	HeapLimit uint64
 	// MaxConnections limits the downstream connections of the whole process. 0 means
 	// DefaultMaxConnections.
 	MaxConnections uint64
@@ -103,12 +131,28 @@ func (c Config) check() error {
 		{"Namespace", c.Namespace},
 		{"Pod", c.Pod},
 		{"Workload", c.Workload},
-		{"XDSSocket", c.XDSSocket},
 		{"AdminSocket", c.AdminSocket},
 	} {
 		if field.value == "" {
 			errs = append(errs, errors.New("bootstrap: "+field.name+" is empty"))
 		}
+	}
+	if (c.XDSSocket == "") == (c.XDSAddress == "") {
+		errs = append(errs, errors.New("bootstrap: either XDSSocket or XDSAddress is needed, and not both"))
+	}
+	if c.XDSAddress != "" {
+		if _, _, err := splitAddress(c.XDSAddress); err != nil {
+			errs = append(errs, fmt.Errorf("bootstrap: XDSAddress: %w", err))
+		}
+		if c.CertsDir == "" {
+			errs = append(errs, errors.New("bootstrap: CertsDir is empty, but XDSAddress needs a certificate"))
+		}
+	}
+	if c.ProofSocket != "" && c.CertsDir == "" {
+		errs = append(errs, errors.New("bootstrap: CertsDir is empty, but ProofSocket needs a certificate"))
+	}
+	if _, known := lookupFamilies[c.DNSFamily]; !known {
+		errs = append(errs, errors.New("bootstrap: DNSFamily is "+string(c.DNSFamily)+", not auto, v4, v6 or all"))
 	}
 	switch c.Protocol {
 	case "", Delta, StateOfTheWorld:

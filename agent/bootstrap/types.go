@@ -10,14 +10,15 @@ import (
 // misspelt one is found by `envoy --mode validate`.
 type (
 	message struct {
-		Node             node             `json:"node"`
-		Admin            admin            `json:"admin"`
-		DynamicResources dynamicResources `json:"dynamic_resources"`
-		StaticResources  staticResources  `json:"static_resources"`
-		StatsConfig      statsConfig      `json:"stats_config"`
-		DeferredStats    deferredStats    `json:"deferred_stat_options"`
-		OverloadManager  overloadManager  `json:"overload_manager"`
-		LayeredRuntime   layeredRuntime   `json:"layered_runtime"`
+		Node              node             `json:"node"`
+		Admin             admin            `json:"admin"`
+		DynamicResources  dynamicResources `json:"dynamic_resources"`
+		StaticResources   staticResources  `json:"static_resources"`
+		StatsConfig       statsConfig      `json:"stats_config"`
+		StatsFlushOnAdmin bool             `json:"stats_flush_on_admin"`
+		DeferredStats     deferredStats    `json:"deferred_stat_options"`
+		OverloadManager   overloadManager  `json:"overload_manager"`
+		LayeredRuntime    layeredRuntime   `json:"layered_runtime"`
 	}
 
 	node struct {
@@ -77,15 +78,31 @@ type (
 	}
 
 	staticResources struct {
-		Clusters []cluster `json:"clusters"`
+		Clusters  []cluster  `json:"clusters"`
+		Listeners []listener `json:"listeners,omitempty"`
+	}
+	listener struct {
+		Name                  string        `json:"name"`
+		StatPrefix            string        `json:"stat_prefix"`
+		Address               address       `json:"address"`
+		IgnoreGlobalConnLimit bool          `json:"ignore_global_conn_limit"`
+		FilterChains          []filterChain `json:"filter_chains"`
+	}
+	filterChain struct {
+		Filters         []typedExtension `json:"filters"`
+		TransportSocket *typedExtension  `json:"transport_socket,omitempty"`
 	}
 	cluster struct {
-		Name            string          `json:"name"`
-		Type            string          `json:"type"`
-		ConnectTimeout  duration        `json:"connect_timeout"`
-		ProtocolOptions map[string]any  `json:"typed_extension_protocol_options"`
-		CircuitBreakers circuitBreakers `json:"circuit_breakers"`
-		LoadAssignment  loadAssignment  `json:"load_assignment"`
+		Name                  string          `json:"name"`
+		Type                  string          `json:"type"`
+		ConnectTimeout        duration        `json:"connect_timeout"`
+		DNSLookupFamily       string          `json:"dns_lookup_family,omitempty"`
+		RespectDNSTTL         bool            `json:"respect_dns_ttl,omitempty"`
+		DNSFailureRefreshRate *backOff        `json:"dns_failure_refresh_rate,omitempty"`
+		TransportSocket       *typedExtension `json:"transport_socket,omitempty"`
+		ProtocolOptions       map[string]any  `json:"typed_extension_protocol_options"`
+		CircuitBreakers       circuitBreakers `json:"circuit_breakers"`
+		LoadAssignment        loadAssignment  `json:"load_assignment"`
 	}
 	circuitBreakers struct {
 		Thresholds []thresholds `json:"thresholds"`
@@ -111,7 +128,13 @@ type (
 	}
 
 	statsConfig struct {
-		StatsMatcher statsMatcher `json:"stats_matcher"`
+		UseAllDefaultTags bool         `json:"use_all_default_tags"`
+		StatsTags         []statsTag   `json:"stats_tags"`
+		StatsMatcher      statsMatcher `json:"stats_matcher"`
+	}
+	statsTag struct {
+		TagName string `json:"tag_name"`
+		Regex   string `json:"regex,omitempty"`
 	}
 	statsMatcher struct {
 		InclusionList stringMatchers `json:"inclusion_list"`
@@ -128,7 +151,26 @@ type (
 	}
 
 	overloadManager struct {
+		RefreshInterval  *duration        `json:"refresh_interval,omitempty"`
 		ResourceMonitors []typedExtension `json:"resource_monitors"`
+		Actions          []overloadAction `json:"actions,omitempty"`
+	}
+	overloadAction struct {
+		Name        string         `json:"name"`
+		Triggers    []trigger      `json:"triggers"`
+		TypedConfig map[string]any `json:"typed_config,omitempty"`
+	}
+	trigger struct {
+		Name      string            `json:"name"`
+		Threshold *thresholdTrigger `json:"threshold,omitempty"`
+		Scaled    *scaledTrigger    `json:"scaled,omitempty"`
+	}
+	thresholdTrigger struct {
+		Value float64 `json:"value"`
+	}
+	scaledTrigger struct {
+		ScalingThreshold    float64 `json:"scaling_threshold"`
+		SaturationThreshold float64 `json:"saturation_threshold"`
 	}
 	typedExtension struct {
 		Name        string         `json:"name"`
@@ -144,6 +186,17 @@ type (
 		AdminLayer  *struct{}      `json:"admin_layer,omitempty"`
 	}
 )
+
+// extension is a message of a type that Envoy is told by name.
+func extension(name, messageType string, fields map[string]any) typedExtension {
+	return typedExtension{Name: name, TypedConfig: typed(messageType, fields)}
+}
+
+// typed adds the message's type to its fields.
+func typed(messageType string, fields map[string]any) map[string]any {
+	fields["@type"] = typePrefix + messageType
+	return fields
+}
 
 // duration is written as protobuf's JSON form of google.protobuf.Duration.
 type duration time.Duration

@@ -1,0 +1,161 @@
+package bootstrap_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.dev/fairlead/agent/bootstrap"
+)
+
+// manager accepts TLS connections of an authority's workloads, and hands over what each
+// handshake gave.
+func manager(t *testing.T, a authority, names ...string) (port string, handshakes <-chan handshake) {
+	t.Helper()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{a.pair(t, names...)},
+		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: a.pool(),
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1", "h2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan handshake, 100)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = connection.SetDeadline(time.Now().Add(patience))
+			err = connection.(*tls.Conn).Handshake()
+			seen <- handshake{connection.(*tls.Conn).ConnectionState(), err}
+			_ = connection.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port, seen
+}
+
+type handshake struct {
+	tls.ConnectionState
+	err error
+}
+
+func TestEnvoyAndTheManagerKnowEachOther(t *testing.T) {
+	const identity = "spiffe://cluster.local/ns/fairlead-system/sa/manager"
+	for _, test := range []struct {
+		about, host, serverName string
+		names                   []string
+		sni                     string
+		refused                 bool
+	}{
+		{"an address, the default name", "127.0.0.1", "", []string{"127.0.0.1"}, "", false},
+		{"an address and a name", "127.0.0.1", "manager.example", []string{"manager.example"}, "manager.example", false},
+		{"a host and its name", "localhost", "", []string{"localhost"}, "localhost", false},
+		{"a host and an identity", "localhost", identity, []string{identity}, "localhost", false},
+		{"another name", "127.0.0.1", "manager.example", []string{"other.example"}, "manager.example", true},
+		{"another identity", "127.0.0.1", identity, []string{identity + "-2"}, "", true},
+		{"a name in place of an identity", "localhost", identity, []string{"localhost"}, "localhost", true},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			dir := agentDir(t)
+			a := newAuthority(t)
+			writeCertificate(t, filepath.Join(dir, "certs"), a)
+			port, handshakes := manager(t, a, test.names...)
+			config := least()
+			config.XDSSocket, config.XDSAddress, config.XDSServerName = "", net.JoinHostPort(test.host, port), test.serverName
+			config.CertsDir, config.DNSFamily = filepath.Join(dir, "certs"), bootstrap.DNSv4
+			config.AdminSocket = filepath.Join(dir, "admin.sock")
+			content, err := bootstrap.Build(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runEnvoy(t, dir, content)
+
+			select {
+			case got := <-handshakes:
+				if test.refused {
+					if got.err == nil || !strings.Contains(got.err.Error(), "unknown certificate") {
+						t.Errorf("Envoy did not refuse the certificate: %v", got.err)
+					}
+					return
+				}
+				if got.err != nil {
+					t.Fatal(got.err)
+				}
+				if got.Version != tls.VersionTLS13 || got.NegotiatedProtocol != "h2" || got.ServerName != test.sni {
+					t.Errorf("TLS %#x, protocol %q, server name %q", got.Version, got.NegotiatedProtocol, got.ServerName)
+				}
+				if uri := got.PeerCertificates[0].URIs[0].String(); uri != "spiffe://cluster.local/ns/shop/sa/reviews" {
+					t.Errorf("Envoy is %s", uri)
+				}
+			case <-time.After(patience):
+				t.Fatal("Envoy did not come")
+			}
+		})
+	}
+}
+
+// The agent proves by a handshake that Envoy has taken a renewed certificate.
+func TestTheProofListenerShowsTheCertificate(t *testing.T) {
+	dir := agentDir(t)
+	a := newAuthority(t)
+	writeCertificate(t, filepath.Join(dir, "certs"), a)
+	config := least()
+	config.CertsDir, config.ProofSocket = filepath.Join(dir, "certs"), filepath.Join(dir, "proof.sock")
+	get := runEnvoy(t, dir, built(t, dir, config, nil, nil))
+	eventually(t, "Envoy is live", func() (string, error) { return get("/ready") }, "LIVE")
+
+	connection, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "unix", config.ProofSocket, &tls.Config{
+		// An identity is no name that Go checks.
+		InsecureSkipVerify: true, Certificates: []tls.Certificate{a.pair(t, "spiffe://cluster.local/ns/shop/sa/reviews")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	if uri := connection.ConnectionState().PeerCertificates[0].URIs[0].String(); uri != "spiffe://cluster.local/ns/shop/sa/reviews" {
+		t.Errorf("it shows %s", uri)
+	}
+}
+
+func TestDNSFamilies(t *testing.T) {
+	for family, want := range map[bootstrap.DNSFamily]string{
+		"": "AUTO", bootstrap.DNSAuto: "AUTO", bootstrap.DNSv4: "V4_ONLY", bootstrap.DNSv6: "V6_ONLY", bootstrap.DNSAll: "ALL",
+	} {
+		config := least()
+		config.XDSSocket, config.XDSAddress, config.CertsDir, config.DNSFamily = "", "manager:15010", "/run/agent/certs", family
+		content, err := bootstrap.Build(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read struct {
+			StaticResources struct {
+				Clusters []struct {
+					Family string `json:"dns_lookup_family"`
+				}
+			} `json:"static_resources"`
+		}
+		if err := json.Unmarshal(content, &read); err != nil {
+			t.Fatal(err)
+		}
+		if got := read.StaticResources.Clusters[0].Family; got != want {
+			t.Errorf("%q becomes %s, want %s", family, got, want)
+		}
+		validate(t, content)
+	}
+}

@@ -1,0 +1,108 @@
+package bootstrap
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	tlsSocket         = "envoy.transport_sockets.tls"
+	upstreamTLSType   = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+	downstreamTLSType = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+	echo              = "envoy.filters.network.echo"
+	echoType          = "envoy.extensions.filters.network.echo.v3.Echo"
+)
+
+// Names of the secrets and their files in Config.CertsDir. Listeners that come over xDS
+// name them alike: the node's metadata CERTS_DIR says where they are.
+const (
+	CertificateSecret = "certificate"
+	RootsSecret       = "roots"
+	CertificateFile   = "sds-certificate.json"
+	RootsFile         = "sds-roots.json"
+)
+
+// proofListener shows which certificate Envoy serves: the agent makes a handshake with
+// it. What it says after that does not matter. It asks for a certificate of the same
+// roots, as listeners of the mesh do, so that both secrets are proved.
+func proofListener(c Config) listener {
+	return listener{
+		Name:                  "proof",
+		StatPrefix:            "proof",
+		Address:               address{Pipe: &pipe{Path: c.ProofSocket, Mode: 0o600}},
+		IgnoreGlobalConnLimit: true,
+		FilterChains: []filterChain{{
+			Filters: []typedExtension{extension(echo, echoType, map[string]any{})},
+			TransportSocket: new(extension(tlsSocket, downstreamTLSType, map[string]any{
+				"require_client_certificate": true,
+				// A resumed session would prove the certificate that it began with.
+				"disable_stateless_session_resumption": true,
+				"disable_stateful_session_resumption":  true,
+				"common_tls_context": commonTLS(c.CertsDir, map[string]any{
+					"validation_context_sds_secret_config": secretOf(c.CertsDir, RootsSecret, RootsFile),
+				}),
+			})),
+		}},
+	}
+}
+
+// controlPlaneTLS speaks to a manager whose certificate has the given name, and no other.
+func controlPlaneTLS(c Config, host string) typedExtension {
+	name := c.XDSServerName
+	if name == "" {
+		name = host
+	}
+	sanType, sni := "DNS", name
+	if strings.Contains(name, "://") {
+		sanType, sni = "URI", host
+	} else if _, err := netip.ParseAddr(name); err == nil {
+		sanType = "IP_ADDRESS"
+	}
+	context := map[string]any{
+		"common_tls_context": commonTLS(c.CertsDir, map[string]any{
+			"alpn_protocols": []string{"h2"},
+			"combined_validation_context": map[string]any{
+				"default_validation_context": map[string]any{
+					"match_typed_subject_alt_names": []map[string]any{{
+						"san_type": sanType,
+						"matcher":  map[string]any{"exact": name},
+					}},
+				},
+				"validation_context_sds_secret_config": secretOf(c.CertsDir, RootsSecret, RootsFile),
+			},
+		}),
+	}
+	// An address is no server name (RFC 6066, section 3).
+	if _, err := netip.ParseAddr(sni); err != nil {
+		context["sni"] = sni
+	}
+	return extension(tlsSocket, upstreamTLSType, context)
+}
+
+// commonTLS is what both sides have: our own certificate, and nothing older than TLS 1.3,
+// which every peer within the mesh speaks.
+func commonTLS(dir string, more map[string]any) map[string]any {
+	more["tls_params"] = map[string]any{
+		"tls_minimum_protocol_version": "TLSv1_3",
+		// A client's default is 1.2.
+		"tls_maximum_protocol_version": "TLSv1_3",
+	}
+	more["tls_certificate_sds_secret_configs"] = []any{secretOf(dir, CertificateSecret, CertificateFile)}
+	return more
+}
+
+// secretOf reads a secret from a file. That file names others, and Envoy reads those
+// again when anything is renamed within the folder.
+func secretOf(dir, name, file string) map[string]any {
+	return map[string]any{
+		"name": name,
+		"sds_config": map[string]any{
+			"resource_api_version": "V3",
+			"path_config_source": map[string]any{
+				"path":              filepath.Join(dir, file),
+				"watched_directory": map[string]any{"path": dir},
+			},
+		},
+	}
+}
