@@ -52,8 +52,7 @@ func Namespace(namespace *corev1.Namespace) *mesh.Namespace {
 }
 
 // protocols are the words for protocols in appProtocol, and in port names before the
-// first hyphen, as Istio reads them. What is not listed is carried as TCP: TLS that is
-// passed through, databases, and everything unknown.
+// first hyphen, as Istio reads them.
 var protocols = map[string]mesh.Protocol{
 	"http":     mesh.HTTP,
 	"http2":    mesh.HTTP2,
@@ -62,22 +61,40 @@ var protocols = map[string]mesh.Protocol{
 	// The words that Kubernetes itself defines, KEP-3726.
 	"kubernetes.io/h2c": mesh.HTTP2,
 	"kubernetes.io/ws":  mesh.HTTP,
+
+	"tcp": mesh.TCP,
+	// TLS that is passed through.
+	"https": mesh.TCP,
+	"tls":   mesh.TCP,
+	// Others that Istio reads.
+	"mongo": mesh.TCP,
+	"mysql": mesh.TCP,
+	"redis": mesh.TCP,
+	// Servers of these speak first, and would wait for their clients to say nothing.
+	"ftp":  mesh.TCP,
+	"imap": mesh.TCP,
+	"pop3": mesh.TCP,
+	"smtp": mesh.TCP,
+	"ssh":  mesh.TCP,
 }
 
 // protocolOf returns the protocol of a port: appProtocol decides where it is set, else the
-// port's name ("http", "grpc-admin").
+// port's name ("http", "grpc-admin"). Names are for people, so that one which is not
+// listed says nothing; appProtocol is for protocols only, so that it says not HTTP.
 func protocolOf(appProtocol *string, name string) mesh.Protocol {
-	word := name
 	if appProtocol != nil && *appProtocol != "" {
-		word = *appProtocol
+		return cmp.Or(protocols[protocolWord(*appProtocol)], mesh.TCP)
 	}
-	word = strings.ToLower(word)
-	if !strings.HasPrefix(word, "grpc-web") {
-		word, _, _ = strings.Cut(word, "-")
-	} else {
-		word = "grpc-web"
+	return cmp.Or(protocols[protocolWord(name)], mesh.Unknown)
+}
+
+func protocolWord(text string) string {
+	text = strings.ToLower(text)
+	if strings.HasPrefix(text, "grpc-web") {
+		return "grpc-web"
 	}
-	return cmp.Or(protocols[word], mesh.TCP)
+	word, _, _ := strings.Cut(text, "-")
+	return word
 }
 
 // isTCP reports whether a port is one of TCP, which is also what an empty protocol means.

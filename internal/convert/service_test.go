@@ -58,7 +58,7 @@ func TestService(t *testing.T) {
 			spec: `{clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "fd00::7"], ports: [{port: 5432}]}`,
 			want: &mesh.Service{
 				Addresses: addresses("10.96.0.7", "fd00::7"),
-				Ports:     []mesh.ServicePort{{Number: 5432, Protocol: mesh.TCP}},
+				Ports:     []mesh.ServicePort{{Number: 5432, Protocol: mesh.Unknown}},
 			},
 		},
 		"without a virtual address": {
@@ -76,7 +76,7 @@ func TestService(t *testing.T) {
 			spec: `{clusterIP: 10.96.0.10, ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}, {name: s, port: 54, protocol: SCTP}]}`,
 			want: &mesh.Service{
 				Addresses: addresses("10.96.0.10"),
-				Ports:     []mesh.ServicePort{{Name: "dns-tcp", Number: 53, Protocol: mesh.TCP}},
+				Ports:     []mesh.ServicePort{{Name: "dns-tcp", Number: 53, Protocol: mesh.Unknown}},
 			},
 		},
 		"without ports": {
@@ -114,7 +114,7 @@ func TestPortProtocol(t *testing.T) {
 		{`name: http`, mesh.HTTP},
 		{`name: http-web`, mesh.HTTP},
 		{`name: HTTP`, mesh.HTTP},
-		{`name: httpweb`, mesh.TCP},
+		{`name: httpweb`, mesh.Unknown},
 		{`name: https`, mesh.TCP},
 		{`name: https-web`, mesh.TCP},
 		{`name: http2`, mesh.HTTP2},
@@ -126,8 +126,10 @@ func TestPortProtocol(t *testing.T) {
 		{`name: tcp`, mesh.TCP},
 		{`name: tls`, mesh.TCP},
 		{`name: mongo`, mesh.TCP},
-		{`name: ""`, mesh.TCP},
-		{`name: web`, mesh.TCP},
+		{`name: mysql-primary`, mesh.TCP},
+		{`name: SMTP`, mesh.TCP},
+		{`name: ""`, mesh.Unknown},
+		{`name: web`, mesh.Unknown},
 		{`name: x, appProtocol: http`, mesh.HTTP},
 		{`name: x, appProtocol: HTTP`, mesh.HTTP},
 		{`name: x, appProtocol: http2`, mesh.HTTP2},

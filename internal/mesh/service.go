@@ -15,6 +15,9 @@ const (
 	HTTP2 Protocol = "http2"
 	GRPC  Protocol = "grpc"
 	TCP   Protocol = "tcp"
+	// Unknown is that of a port of which nothing says the protocol. It is carried as TCP,
+	// or as HTTP where an intercepting proxy sees that a client speaks it.
+	Unknown Protocol = "unknown"
 )
 
 // IsHTTP reports whether requests on the port can be routed one by one.

@@ -81,14 +81,14 @@ func (b *build) clusters() {
 		b.add(Resource{
 			TypeURL: ClusterType,
 			Name:    t.Name,
-			Message: discoveredCluster(t.Name, t.Name, t.Port.Protocol),
+			Message: discoveredCluster(t.Name, t.Port.Protocol),
 			Owners:  t.Owners,
 		})
 	}
 }
 
-// discoveredCluster returns a cluster that gets its endpoints by the assignment named.
-func discoveredCluster(name, assignment string, protocol mesh.Protocol) *clusterv3.Cluster {
+// discoveredCluster returns a cluster that gets its endpoints by its own name.
+func discoveredCluster(name string, protocol mesh.Protocol) *clusterv3.Cluster {
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
@@ -97,9 +97,6 @@ func discoveredCluster(name, assignment string, protocol mesh.Protocol) *cluster
 		// Istio's default too.
 		LbPolicy:        clusterv3.Cluster_LEAST_REQUEST,
 		CircuitBreakers: noCircuitBreakers,
-	}
-	if assignment != name {
-		cluster.EdsClusterConfig.ServiceName = assignment
 	}
 	if protocol.UsesHTTP2() {
 		cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: http2Upstream}

@@ -14,7 +14,8 @@
 //   - a route configuration: <host>:<port>
 //   - a scope of outbound routes: its key, an authority or an address with a port
 //   - listeners of a proxy that is called by address: outbound, outbound|<port>|<host>
-//     for TCP, inbound|<port>; of an intercepting proxy: outbound and inbound
+//     for TCP, inbound|<port>; of an intercepting proxy: outbound and inbound, and
+//     outbound|<address>:<port> for what is not HTTP
 //   - app|<port>: a static cluster of the agent's bootstrap, where the application
 //     serves that port; it is not built here
 package translate

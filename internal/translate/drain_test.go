@@ -45,8 +45,8 @@ func (l *live) connections() *connections {
 	}
 	l.t.Cleanup(transport.CloseIdleConnections)
 	g := NewWithT(l.t)
-	g.Expect(c.http1.get("app")).To(Equal("200"))
-	g.Expect(c.outbound.get("reviews:9080")).To(Equal("200"))
+	g.Expect(c.http1.get("/", "app")).To(Equal("200"))
+	g.Expect(c.outbound.get("/", "reviews:9080")).To(Equal("200"))
 	g.Expect(c.tcp.say("in")).To(Equal("echo in"))
 	g.Expect(c.tcpOut.say("out")).To(Equal("echo out"))
 	c.stream = c.open()
@@ -74,8 +74,8 @@ func (l *live) keep(at string) *kept {
 
 // get makes a request in HTTP/1.1, and returns the status, and whether the connection is
 // not to be used again.
-func (k *kept) get(host string) string {
-	if _, err := fmt.Fprintf(k, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host); err != nil {
+func (k *kept) get(path, host string) string {
+	if _, err := fmt.Fprintf(k, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, host); err != nil {
 		return err.Error()
 	}
 	response, err := http.ReadResponse(k.reader, nil)
@@ -199,7 +199,7 @@ func TestDrainOfInboundListeners(t *testing.T) {
 	_ = response.Body.Close()
 	g.Expect(response.StatusCode).To(Equal(http.StatusOK))
 
-	g.Expect(c.http1.get("app")).To(Equal("200, close"))
+	g.Expect(c.http1.get("/", "app")).To(Equal("200, close"))
 	g.Expect(c.http1.hear()).To(Equal("EOF"))
 	g.Expect(c.get()).To(Equal("HTTP/2.0 200 by a connection that was there"), "GOAWAY comes with it")
 	g.Eventually(c.get).WithTimeout(20*time.Second).Should(Equal("HTTP/2.0 200 by a new connection"), "the client heard of it")
@@ -209,7 +209,7 @@ func TestDrainOfInboundListeners(t *testing.T) {
 	g.Eventually(l.active).WithArguments("inbound").WithTimeout(20*time.Second).Should(Equal("1"), "TCP alone cannot be asked to go")
 	g.Expect(c.tcp.say("in")).To(Equal("echo in"))
 
-	g.Expect(c.outbound.get("reviews:9080")).To(Equal("200"))
+	g.Expect(c.outbound.get("/", "reviews:9080")).To(Equal("200"))
 	g.Expect(c.tcpOut.say("out")).To(Equal("echo out"))
 	g.Expect(l.active("outbound")).To(Equal("2"))
 }
@@ -223,8 +223,8 @@ func TestFailedHealthDrainsInboundOnly(t *testing.T) {
 	response, err := l.admin.Post("http://admin/healthcheck/fail", "", nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	_ = response.Body.Close()
-	g.Expect(c.http1.get("app")).To(Equal("200, close"))
-	g.Expect(c.outbound.get("reviews:9080")).To(Equal("200"))
+	g.Expect(c.http1.get("/", "app")).To(Equal("200, close"))
+	g.Expect(c.outbound.get("/", "reviews:9080")).To(Equal("200"))
 }
 
 // An agent whose Envoy has lost its administration interface to a successor raises the

@@ -8,18 +8,12 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	earlymutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"fairlead.dev/fairlead/internal/mesh"
 )
 
 // The ports to which redirect rules lead a workload's traffic; Istio's, which existing
@@ -42,10 +36,12 @@ const destinationHeader = "x-mesh-dst"
 // interceptingListeners builds the two listeners of a proxy to which all traffic of its
 // workload is redirected, and the clusters that pass on what the mesh does not know.
 //
-// The outbound one never changes while services come and go, as long as the ranges of
-// their addresses are known: requests find their routes, and connections their cluster,
-// by the address that was called. Without known ranges it lists the services' addresses.
-// Headless and external hosts have no address of their own and are passed through.
+// The outbound one hands a connection on to the listener of the address that was called,
+// if there is one (see addresses). What is left and goes to a service is HTTP, and finds
+// its route by that address too. So nothing waits for what a client says, and the listener
+// does not change while services come and go, as long as the ranges of their addresses are
+// known; without, it lists the addresses. Headless and external hosts have no address of
+// their own and are passed through.
 func (b *build) interceptingListeners() {
 	b.add(Resource{TypeURL: ClusterType, Name: outboundPassthrough, Message: passthrough(outboundPassthrough)})
 	inbound := passthrough(inboundPassthrough)
@@ -57,25 +53,14 @@ func (b *build) interceptingListeners() {
 	b.add(Resource{TypeURL: ClusterType, Name: inboundPassthrough, Message: inbound})
 
 	outbound := b.interceptor("outbound", interceptOutboundPort, corev3.TrafficDirection_OUTBOUND)
-	outbound.ListenerFilters = append(outbound.ListenerFilters,
-		listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}))
+	outbound.UseOriginalDst = wrapperspb.Bool(true)
 	// A match without ranges would take every address.
 	if ranges := b.serviceRanges(); len(ranges) > 0 {
-		outbound.FilterChains = []*listenerv3.FilterChain{
-			{
-				Name: "http",
-				FilterChainMatch: &listenerv3.FilterChainMatch{
-					PrefixRanges:         ranges,
-					ApplicationProtocols: []string{"http/1.0", "http/1.1", "h2c"},
-				},
-				Filters: httpChain(addressManager()),
-			},
-			{
-				Name:             "tcp",
-				FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges},
-				Filters:          append([]*listenerv3.Filter{clusterByAddress}, tcpChain("outbound_tcp", outboundPassthrough)...),
-			},
-		}
+		outbound.FilterChains = []*listenerv3.FilterChain{{
+			Name:             "http",
+			FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges},
+			Filters:          httpChain(addressManager()),
+		}}
 	}
 	outbound.DefaultFilterChain = &listenerv3.FilterChain{
 		Name: "passthrough", Filters: tcpChain("outbound_passthrough", outboundPassthrough),
@@ -161,42 +146,6 @@ func addressManager() *hcmv3.HttpConnectionManager {
 	return manager
 }
 
-// clusterByAddress lets a connection choose the cluster that is named by the address
-// that was called.
-var clusterByAddress = networkFilter("envoy.filters.network.set_filter_state", &setfilterstatev3.Config{
-	OnNewConnection: []*filterstatev3.FilterStateValue{{
-		Key: &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: "envoy.tcp_proxy.cluster"},
-		Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
-			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
-				Specifier: &corev3.DataSource_InlineString{InlineString: "%DOWNSTREAM_LOCAL_ADDRESS%"},
-			}},
-		}},
-	}},
-})
-
-// addresses builds the clusters by which connections to a host's TCP ports are found.
-// They share the load assignments of the clusters that are named by host.
-func (b *build) addresses() {
-	service := b.view.Service(b.unit.Host)
-	if service == nil {
-		return
-	}
-	for _, port := range service.Ports {
-		if port.Protocol.IsHTTP() {
-			continue
-		}
-		for _, address := range service.Addresses {
-			name := addressKey(address, port.Number)
-			b.add(Resource{
-				TypeURL: ClusterType,
-				Name:    name,
-				Message: discoveredCluster(name, ClusterName(service.Host, port.Number, ""), port.Protocol),
-				Owners:  []mesh.ObjectID{service.Origin.ObjectID},
-			})
-		}
-	}
-}
-
 func anyPortOf(address string) *corev3.SocketAddress {
 	return &corev3.SocketAddress{Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{}}
 }
@@ -208,12 +157,5 @@ func passthrough(name string) *clusterv3.Cluster {
 		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:       durationpb.New(connectTimeout),
 		CircuitBreakers:      noCircuitBreakers,
-	}
-}
-
-func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
-	return &listenerv3.ListenerFilter{
-		Name:       name,
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(config)},
 	}
 }

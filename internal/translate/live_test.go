@@ -187,6 +187,17 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // serveTCP runs a server that echoes lines.
 func (l *live) serveTCP(at string) {
 	l.t.Helper()
+	l.serveLines(at, "")
+}
+
+// serveGreeting runs a server that speaks first, as MySQL's does, and then echoes lines.
+func (l *live) serveGreeting(at string) {
+	l.t.Helper()
+	l.serveLines(at, "hello\n")
+}
+
+func (l *live) serveLines(at, greeting string) {
+	l.t.Helper()
 	listener, err := net.Listen("tcp", at)
 	if err != nil {
 		l.t.Fatal(err)
@@ -200,6 +211,7 @@ func (l *live) serveTCP(at string) {
 			}
 			go func() {
 				defer func() { _ = connection.Close() }()
+				_, _ = fmt.Fprint(connection, greeting)
 				for lines := bufio.NewScanner(connection); lines.Scan(); {
 					_, _ = fmt.Fprintln(connection, "echo "+lines.Text())
 				}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -235,12 +236,15 @@ func TestInterceptingProxy(t *testing.T) {
 	l := startLive(t, "intercepted.yaml", func(l *live, all *inlined) {
 		l.serveHTTP("reviews", l.address(21)+":9080")
 		l.serveHTTP("unsaid", l.address(22)+":9080")
-		l.serveTCP(l.address(51) + ":3306")
+		l.serveGreeting(l.address(51) + ":3306")
 		for _, listener := range all.Listeners {
-			if listener.Name == "outbound" {
-				listenOn(listener, 15901, l.address(1), l.address(2), l.address(3))
-			} else {
+			switch listener.Name {
+			case "outbound":
+				listenOn(listener, 15901, l.address(1))
+			case "inbound":
 				listenOn(listener, 15906, l.address(10))
+			default:
+				listener.BindToPort = nil
 			}
 		}
 	})
@@ -260,5 +264,19 @@ func TestInterceptingProxy(t *testing.T) {
 	g.Expect(got.seen.Header).NotTo(HaveKey("X-Mesh-Dst"))
 	g.Expect(get(l.address(1), "/teapot").StatusCode).To(Equal(418))
 	g.Expect(get(l.address(2), "/").Server).To(Equal("unsaid"), "HTTP on a port that does not say so")
-	g.Expect(l.speak(l.address(3)+":15901", "out")).To(Equal("echo out"))
+
+	db := l.keep(l.address(3) + ":15901")
+	g.Expect(db.hear()).To(Equal("hello"), "a server that speaks first")
+	g.Expect(db.say("out")).To(Equal("echo out"))
+	g.Expect(l.keep(l.address(4)+":15901").hear()).To(Equal("hello"), "one of which nothing says that it does")
+	g.Expect(l.stat("listener.outbound.downstream_pre_cx_timeout")).To(Equal("1"), "only that one waited")
+
+	late := l.keep(l.address(1) + ":15901")
+	// As long as a client may hesitate in whose Pod the processor is scarce.
+	_ = late.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, err := late.Read(make([]byte, 1))
+	g.Expect(err).To(MatchError(os.ErrDeadlineExceeded), "the connection stays open")
+	_ = late.SetReadDeadline(time.Now().Add(time.Minute))
+	g.Expect(late.get("/teapot", "any.example")).To(Equal("418"), "it is routed as any other")
+	g.Expect(l.active("outbound")).To(Equal("3"), "the listener of each address counts to the same")
 }

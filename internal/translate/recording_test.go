@@ -171,7 +171,7 @@ var (
 	someNames      = []string{"reviews", "ratings", "store"}
 	someNamespaces = []string{"default", "prod"}
 	someLabels     = []map[string]string{{"version": "v1"}, {"version": "v2"}, {"app": "front", "version": "v1"}, {"app": "back"}}
-	someProtocols  = []mesh.Protocol{mesh.HTTP, mesh.GRPC, mesh.TCP}
+	someProtocols  = []mesh.Protocol{mesh.HTTP, mesh.GRPC, mesh.TCP, mesh.Unknown}
 )
 
 func pick[T any](m *randomMesh, list []T) T { return list[m.random.IntN(len(list))] }
@@ -269,6 +269,7 @@ func (m *randomMesh) changeWorkload() string {
 	workload := &mesh.Workload{
 		Namespace: name.Namespace, Name: name.Name, Labels: pick(m, someLabels), Explicit: name.Name == "one",
 		Address:  netip.AddrFrom4([4]byte{198, 18, 1, byte(m.random.IntN(250))}),
+		HasIPv6:  m.random.IntN(2) == 0,
 		Locality: mesh.Locality{Region: "eu", Zone: pick(m, []string{"a", "b"})},
 		Ports:    []mesh.WorkloadPort{{Number: 9080, Protocol: pick(m, someProtocols)}},
 	}

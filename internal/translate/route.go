@@ -73,16 +73,15 @@ func (b *build) routes() {
 }
 
 // calledPorts returns the ports by which a host is called for HTTP. An intercepting
-// proxy recognises HTTP by its bytes, so that requests to a port that is not said to be
-// HTTP need a scope there too.
+// proxy recognises HTTP where the protocol is unknown, so that requests to such a port
+// need a scope there too.
 func (b *build) calledPorts(r *hostRoutes) []mesh.ServicePort {
 	if r.service == nil {
 		return []mesh.ServicePort{{Number: defaultHTTPPort, Protocol: mesh.HTTP}}
 	}
-	if !b.unit.Explicit {
-		return r.service.Ports
-	}
-	return slices.DeleteFunc(slices.Clone(r.service.Ports), func(p mesh.ServicePort) bool { return !p.Protocol.IsHTTP() })
+	return slices.DeleteFunc(slices.Clone(r.service.Ports), func(p mesh.ServicePort) bool {
+		return !p.Protocol.IsHTTP() && (b.unit.Explicit || p.Protocol != mesh.Unknown)
+	})
 }
 
 // findConflicts tells the tables that lost the host to an older one.

@@ -21,8 +21,8 @@ const (
 	UnitClusters
 	// UnitEndpoints is the load assignments of one host's clusters.
 	UnitEndpoints
-	// UnitAddresses is the clusters by which an intercepting proxy reaches one host's
-	// TCP ports, named by address.
+	// UnitAddresses is the listeners by which an intercepting proxy reaches one host's
+	// ports that are not HTTP, one for each address.
 	UnitAddresses
 )
 
@@ -40,8 +40,9 @@ type Unit struct {
 	Explicit bool
 	// Workload names the workload of explicit listeners.
 	Workload string
-	// IPv6 and Inbound are the class's, for intercepting listeners.
-	IPv6    bool
+	// IPv6 is the class's, for intercepting listeners and addresses.
+	IPv6 bool
+	// Inbound is the class's, for intercepting listeners.
 	Inbound string
 	// SourceLabels are those of the class that the host's routes look at.
 	SourceLabels string
@@ -108,7 +109,7 @@ func Units(view mesh.View, class Class) []Unit {
 	}
 	if !class.Explicit {
 		for _, host := range serviceHosts {
-			units = append(units, Unit{Kind: UnitAddresses, Host: host})
+			units = append(units, Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6})
 		}
 	}
 	return units

@@ -164,10 +164,13 @@ func newMeshed(addresses ...string) *meshed {
 	store := mesh.NewStore()
 	store.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd96::/112")})
 	web := mesh.ServicePort{Name: "http", Number: 80, Protocol: mesh.HTTP}
+	unsaid := mesh.ServicePort{Number: 8000, Protocol: mesh.Unknown}
 	raw := mesh.ServicePort{Name: "tcp", Number: 3306, Protocol: mesh.TCP}
 	service(store, "shop", "10.96.0.10", web, "10.77.0.2:8080")
 	service(store, "reviews", "10.96.0.20", web, "10.77.0.1:9080")
 	service(store, "database", "10.96.0.30", raw, "10.77.0.1:13306")
+	service(store, "queue", "10.96.0.40", unsaid, "10.77.0.1:13306")
+	service(store, "unsaid", "10.96.0.50", unsaid, "10.77.0.1:9080")
 	pod := &mesh.Workload{
 		Namespace: "default", Name: "shop-1", Ready: true,
 		Ports: []mesh.WorkloadPort{{Number: 8080, Protocol: mesh.HTTP}},
@@ -205,8 +208,10 @@ var _ = Describe("A Pod of the mesh", func() {
 		By("outbound")
 		Eventually(pod.get).WithArguments(application, "http://10.96.0.20/", "reviews").WithTimeout(patience).
 			Should(Equal("reviews: reviews, from 10.77.0.2 by proxy"))
-		Expect(pod.speak(application, "10.96.0.30:3306")).To(Equal("database 10.77.0.2"), "a TCP service's address exists in Envoy only")
-		Expect(pod.speak(application, "10.88.0.1:7000")).To(Equal("elsewhere 10.77.0.2"), "what the mesh does not know passes through")
+		Expect(pod.call(application, "10.96.0.30:3306")).To(Equal("database 10.77.0.2"), "a TCP service's address exists in Envoy only")
+		Expect(pod.call(application, "10.96.0.40:8000")).To(Equal("database 10.77.0.2"), "whoever speaks first, where nothing says the protocol")
+		Expect(pod.get(application, "http://10.96.0.50:8000/", "unsaid")).To(Equal("reviews: unsaid, from 10.77.0.2 by proxy"), "HTTP is recognised there")
+		Expect(pod.call(application, "10.88.0.1:7000")).To(Equal("elsewhere 10.77.0.2"), "what the mesh does not know passes through")
 
 		By("inbound")
 		Expect(outside.get(root, "http://10.77.0.2:8080/", "shop")).To(Equal("shop: shop, from 127.0.0.1 by proxy"))
@@ -233,8 +238,8 @@ var _ = Describe("A Pod of the mesh", func() {
 		Eventually(pod.get).WithArguments(application, "http://[fd96::20]/", "reviews").WithTimeout(patience).
 			Should(Equal("reviews: reviews, from fd77::2 by proxy"))
 		Expect(pod.get(application, "http://10.96.0.20/", "reviews")).To(Equal("reviews: reviews, from 10.77.0.2 by proxy"))
-		Expect(pod.speak(application, "[fd96::30]:3306")).To(Equal("database fd77::2"), "a TCP service's address exists in Envoy only")
-		Expect(pod.speak(application, "[fd88::1]:7000")).To(Equal("elsewhere fd77::2"), "what the mesh does not know passes through")
+		Expect(pod.call(application, "[fd96::30]:3306")).To(Equal("database fd77::2"), "a TCP service's address exists in Envoy only")
+		Expect(pod.call(application, "[fd88::1]:7000")).To(Equal("elsewhere fd77::2"), "what the mesh does not know passes through")
 
 		By("inbound")
 		Expect(outside.get(root, "http://[fd77::2]:8080/", "shop")).To(Equal("shop: shop, from 127.0.0.1 by proxy"))

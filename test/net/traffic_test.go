@@ -109,20 +109,6 @@ func (n *namespace) callFrom(u user, from, to string) string {
 // call is callFrom any address.
 func (n *namespace) call(u user, to string) string { return n.callFrom(u, "", to) }
 
-// speak is call for where nothing is answered before the caller has said something: to
-// tell HTTP from other protocols, Envoy waits for what the caller begins with.
-func (n *namespace) speak(u user, to string) string {
-	connection, err := n.dial(u, "", to)
-	if err != nil {
-		return err.Error()
-	}
-	defer func() { _ = connection.Close() }()
-	if _, err := io.WriteString(connection, "who is it?\n"); err != nil {
-		return err.Error()
-	}
-	return readLine(connection)
-}
-
 // readLine reads byte by byte, for more may follow that is not ours.
 func readLine(connection net.Conn) string {
 	if err := connection.SetReadDeadline(time.Now().Add(patience)); err != nil {

@@ -1,0 +1,81 @@
+package translate
+
+import (
+	"net/netip"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
+)
+
+// silence is how long a client may say nothing before a connection to a port of unknown
+// protocol is taken for one where the server speaks first. A client that speaks HTTP later
+// than that is carried as TCP, to the same endpoints. Istio waits as long.
+const silence = 100 * time.Millisecond
+
+// addresses builds the listeners to which the outbound intercepting listener hands
+// connections to a host's ports that are not HTTP, one for each address. They are no part
+// of that listener because a change of its listener filters, and of the filter chain that
+// a connection is in, ends connections: what comes and goes here touches nobody else's.
+//
+// They take the place of kube-proxy's rules for these addresses: nothing is bound.
+func (b *build) addresses() {
+	service := b.view.Service(b.unit.Host)
+	if service == nil {
+		return
+	}
+	for _, port := range service.Ports {
+		if port.Protocol.IsHTTP() {
+			continue
+		}
+		for _, address := range service.Addresses {
+			if address.Is6() && !b.unit.IPv6 {
+				continue
+			}
+			// Named by the address, since there can be only one of each.
+			name := "outbound|" + addressKey(address, port.Number)
+			cluster := ClusterName(service.Host, port.Number, "")
+			b.add(Resource{
+				TypeURL:  ListenerType,
+				Name:     name,
+				Message:  addressListener(name, address, port, cluster),
+				Requires: []string{cluster},
+				Owners:   []mesh.ObjectID{service.Origin.ObjectID},
+			})
+		}
+	}
+}
+
+func addressListener(name string, address netip.Addr, port mesh.ServicePort, cluster string) *listenerv3.Listener {
+	listener := listenerOf(name, address, port.Number, corev3.TrafficDirection_OUTBOUND)
+	listener.BindToPort = wrapperspb.Bool(false)
+	listener.DefaultFilterChain = &listenerv3.FilterChain{
+		Name: "tcp", Filters: tcpChain(statName("outbound", port.Number), cluster),
+	}
+	if port.Protocol == mesh.Unknown {
+		listener.ListenerFilters = []*listenerv3.ListenerFilter{
+			listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}),
+		}
+		listener.ListenerFiltersTimeout = durationpb.New(silence)
+		listener.ContinueOnListenerFiltersTimeout = true
+		listener.FilterChains = []*listenerv3.FilterChain{{
+			Name:             "http",
+			FilterChainMatch: &listenerv3.FilterChainMatch{ApplicationProtocols: []string{"http/1.0", "http/1.1", "h2c"}},
+			Filters:          httpChain(addressManager()),
+		}}
+	}
+	return listener
+}
+
+func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
+	return &listenerv3.ListenerFilter{
+		Name:       name,
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(config)},
+	}
+}
