@@ -60,7 +60,7 @@ func NewHandler(probes Probes, address string) http.Handler {
 			answer(w, r, prober, timeout)
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
 		sentence := "no container has such a probe; those that have one are asked at:"
 		for _, path := range paths(probes) {
 			sentence += "\n" + path

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -76,7 +75,7 @@ func (p *httpProber) probe(ctx context.Context, asked *http.Request) (result, er
 	}
 	// A redirect that was not followed is a success, and goes on without its target, for
 	// the kubelet not to follow it either.
-	return result{response.StatusCode, response.Header.Get("Content-Type"), bytes.Clone(body)}, nil
+	return result{response.StatusCode, response.Header.Get("Content-Type"), body}, nil
 }
 
 // authority is the URL's host: the one that the probe names, else the one that the agent
