@@ -31,6 +31,8 @@ const usage = `fairlead-agent manages the Envoy that runs beside a workload.
 
 Usage:
   fairlead-agent proxy [flags]       start Envoy and stay with it
+  fairlead-agent wait [flags]        wait until the proxy is ready, so that the application starts after it
+  fairlead-agent quit [flags]        ask the agent of this Pod to stop, as a Job does whose work is done
   fairlead-agent bootstrap [flags]   print the Envoy bootstrap that proxy would use
   fairlead-agent redirect [flags]    lead the workload's connections to Envoy, by nftables rules
   fairlead-agent version             print the version
@@ -71,6 +73,8 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 			return printBootstrap(s, stdout, stderr)
 		}
 		return proxy(ctx, s, stdout, stderr)
+	case "wait", "quit":
+		return askAgent(ctx, command, args, lookupEnv, stdout, stderr)
 	case "redirect":
 		return redirectTraffic(args, lookupEnv, stdout, stderr)
 	case "version", "--version":
