@@ -90,7 +90,10 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 }
 
 func printBootstrap(s *settings, stdout, stderr io.Writer) int {
-	content, err := bootstrap.Build(s.bootstrap)
+	for _, warning := range s.warnings {
+		fmt.Fprintf(stderr, "fairlead-agent bootstrap: warning: %s\n", warning)
+	}
+	content, err := bootstrap.Build(s.bootstrapOf(0, s.xdsAddress != "" || hasCertificate(s.certsDir)))
 	if err == nil {
 		_, err = stdout.Write(content)
 	}

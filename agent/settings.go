@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/flags"
+	"fairlead.dev/fairlead/agent/probe"
 )
 
 // settings are the flags as they were given, and what they mean once parse has
@@ -47,8 +49,18 @@ type settings struct {
 	config                               string
 
 	bootstrap     bootstrap.Config
+	probes        probe.Probes
 	shownLevel    slog.Level
 	shownEnvoyMin slog.Level
+	// warnings are for the log: what is as asked for, but not as one would wish.
+	warnings []string
+
+	// What reload needs: where the flags came from, and what they said.
+	arguments []string
+	lookupEnv func(string) (string, bool)
+	raw       map[string]string
+	// cgroupRoot is "/" but in tests.
+	cgroupRoot string
 }
 
 // Values of --certificate-reload.
@@ -58,7 +70,7 @@ const (
 )
 
 func newSettings(command string) *settings {
-	s := &settings{Set: flags.New(command)}
+	s := &settings{Set: flags.New(command), cgroupRoot: "/"}
 	s.Group("The workload", s.workloadFlags)
 	s.Group("The control plane", s.controlPlaneFlags)
 	s.Group("Certificates", s.certificateFlags)
@@ -124,14 +136,30 @@ func (s *settings) statusFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.config, "config", "", "`path` of a file with lines \"flag = value\", for flags that neither arguments nor environment give")
 }
 
-// parse reads flags and environment, and checks everything that can be checked
+// parse reads flags, environment and file, and checks everything that can be checked
 // without starting anything. It returns every problem that it finds.
 func (s *settings) parse(args []string, lookupEnv func(string) (string, bool)) error {
-	refused, err := s.Read(args, lookupEnv)
+	refused, err := s.read(args, lookupEnv)
 	if err != nil {
 		return err
 	}
-	return errors.Join(append(refused, s.interpret()...)...)
+	s.raw = s.Values()
+	return errors.Join(append(refused, s.Locate(s.interpret())...)...)
+}
+
+// read returns what is refused of the flags' texts, or the one error that makes the rest
+// unreadable.
+func (s *settings) read(args []string, lookupEnv func(string) (string, bool)) (refused []error, err error) {
+	s.arguments, s.lookupEnv = args, lookupEnv
+	refused, err = s.Read(args, lookupEnv)
+	if err != nil || s.config == "" {
+		return refused, err
+	}
+	fromFile, err := s.ReadFile(s.config)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	return append(refused, fromFile...), nil
 }
 
 // logger writes records of at least the given level in the chosen format.

@@ -27,9 +27,13 @@ func needed(more ...string) []string {
 	return append([]string{"--pod-name=reviews-v1", "--pod-namespace=shop", "--xds-socket=/run/xds.sock", "--dir=/run/agent"}, more...)
 }
 
+// unlimited is the root of a machine without a limit of memory.
+func unlimited(t *testing.T) string { return machine(t, "max") }
+
 func parsed(t *testing.T, env environment, args ...string) *settings {
 	t.Helper()
 	s := newSettings("proxy")
+	s.cgroupRoot = unlimited(t)
 	if err := s.parse(args, env.lookup); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	s := parsed(t, nil, needed()...)
 	want := bootstrap.Config{
 		Namespace: "shop", Pod: "reviews-v1", Workload: "reviews-v1", AgentVersion: version,
-		XDSSocket: "/run/xds.sock", Protocol: bootstrap.Delta, AdminSocket: "/run/agent/admin.sock",
+		XDSSocket: "/run/xds.sock", Protocol: bootstrap.Delta, DNSFamily: bootstrap.DNSAuto, AdminSocket: "/run/agent/admin.sock",
 		MaxConnections: bootstrap.DefaultMaxConnections,
 	}
 	if !reflect.DeepEqual(s.bootstrap, want) {
@@ -49,6 +53,12 @@ func TestDefaults(t *testing.T) {
 	if s.statusAddress != "/run/agent/status.sock" || s.concurrency != 2 || s.drainTime != 30*time.Second || s.stopTimeout != 5*time.Second {
 		t.Errorf("status %s, concurrency %d, drain %s, stop %s", s.statusAddress, s.concurrency, s.drainTime, s.stopTimeout)
 	}
+	if s.parentShutdownTime != 45*time.Second || s.drainDeadline() != 24*time.Second {
+		t.Errorf("the predecessor ends after %s, a drain after %s", s.parentShutdownTime, s.drainDeadline())
+	}
+	if s.certsDir != "/etc/certs" || s.certificateReload != reloadBySDS || s.rescueTokens != 10 || s.rescueDelay != 200*time.Millisecond {
+		t.Errorf("certificates %s, reload by %s, %d tokens after %s", s.certsDir, s.certificateReload, s.rescueTokens, s.rescueDelay)
+	}
 }
 
 func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
@@ -56,16 +66,19 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 		"POD_NAME": "reviews-v1", "POD_NAMESPACE": "shop", "SERVICE_ACCOUNT": "reviews",
 		"FAIRLEAD_WORKLOAD": "reviews", "FAIRLEAD_LABELS": "app=reviews,version=,x/y=a=b", "FAIRLEAD_LOCALITY": "eu/eu-1",
 		"FAIRLEAD_APP": "9080=127.0.0.1:40123,80=[::ffff:127.0.0.1]:81", "FAIRLEAD_XDS_SOCKET": "/run/xds.sock",
+		"FAIRLEAD_REVISION": "canary", "FAIRLEAD_HEAP_LIMIT": "256Mi", "FAIRLEAD_DNS_FAMILY": "v4",
+		"FAIRLEAD_APP_PROBES":   `{"/app-health/web/livez": {"tcpSocket": {"port": 80}}}`,
+		"FAIRLEAD_APP_METRICS":  "http://127.0.0.1:9090/metrics",
 		"FAIRLEAD_XDS_PROTOCOL": "sotw", "FAIRLEAD_INITIAL_FETCH_TIMEOUT": "15s", "FAIRLEAD_DIR": "/run/agent",
 		"FAIRLEAD_MAX_CONNECTIONS": "7", "FAIRLEAD_STATUS_ADDRESS": ":15021", "FAIRLEAD_LOG_FORMAT": "json",
 		// An empty variable is none, as where a manifest fills it from nothing.
 		"FAIRLEAD_CONCURRENCY": "",
 		// The flag goes first.
-		"FAIRLEAD_STOP_TIMEOUT": "1h",
+		"FAIRLEAD_STOP_TIMEOUT": "1h", "FAIRLEAD_CERTS_DIR": "",
 	}
 	s := parsed(t, env, "--stop-timeout=3s")
 	want := bootstrap.Config{
-		Namespace: "shop", Pod: "reviews-v1", Workload: "reviews", ServiceAccount: "reviews", AgentVersion: version,
+		Namespace: "shop", Pod: "reviews-v1", Workload: "reviews", ServiceAccount: "reviews", Revision: "canary", AgentVersion: version,
 		Labels:   map[string]string{"app": "reviews", "version": "", "x/y": "a=b"},
 		Locality: bootstrap.Locality{Region: "eu", Zone: "eu-1"},
 		Apps: []bootstrap.App{
@@ -73,13 +86,16 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 			{Port: 9080, Address: netip.MustParseAddrPort("127.0.0.1:40123")},
 		},
 		XDSSocket: "/run/xds.sock", Protocol: bootstrap.StateOfTheWorld, InitialFetchTimeout: 15 * time.Second,
-		AdminSocket: "/run/agent/admin.sock", MaxConnections: 7,
+		DNSFamily: bootstrap.DNSv4, AdminSocket: "/run/agent/admin.sock", MaxConnections: 7, HeapLimit: 256 << 20,
 	}
 	if !reflect.DeepEqual(s.bootstrap, want) {
 		t.Errorf("the bootstrap is made of\n%+v, want\n%+v", s.bootstrap, want)
 	}
 	if s.statusAddress != ":15021" || s.logFormat != "json" || s.concurrency != 2 || s.stopTimeout != 3*time.Second {
 		t.Errorf("status %s, log %s, concurrency %d, stop %s", s.statusAddress, s.logFormat, s.concurrency, s.stopTimeout)
+	}
+	if s.probes["/app-health/web/livez"].TCPSocket == nil || s.appMetrics != "http://127.0.0.1:9090/metrics" {
+		t.Errorf("probes %v, metrics %s", s.probes, s.appMetrics)
 	}
 	for name := range env {
 		if help := s.help(); !strings.Contains(help, "[$"+name+"]") {
@@ -104,6 +120,7 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 	if err := os.WriteFile(regular, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	root := unlimited(t)
 	for flag, want := range map[string]string{
 		"--pod-name=":                   "--pod-name is missing: give it, or set POD_NAME",
 		"--pod-name=Reviews":            `--pod-name is "Reviews": use lower-case letters`,
@@ -124,6 +141,30 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 		"--xds-socket=":                 "--xds-socket is missing: give the path of the manager's Unix socket, or set FAIRLEAD_XDS_SOCKET",
 		"--xds-socket=" + regular:       "which is not a socket: give the path on which the manager listens",
 		"--xds-socket=/" + long(107):    "is 108 bytes long",
+		"--xds-address=manager:1":       "--xds-socket and --xds-address are both given: leave one of them",
+		"--xds-server-name=manager":     `--xds-server-name is "manager", but a Unix socket has no certificate`,
+		"--dns-family=v5":               `--dns-family is "v5": use auto, v4, v6 or all`,
+		"--certs-dir=":                  "--certs-dir is empty: name the folder",
+		"--certificate-reload=restart":  `--certificate-reload is "restart": use sds or hotRestart`,
+		"--certificate-recheck=1ms":     "--certificate-recheck is 1ms: use a longer time, such as 1m",
+		"--revision=A":                  `--revision is "A": use lower-case letters`,
+		"--heap-limit=1.5Gi":            `--heap-limit is "1.5Gi": write a number of bytes, such as 268435456 or 256Mi, auto, or 0`,
+		"--heap-limit=-1":               `--heap-limit is "-1": write a number of bytes`,
+		"--heap-limit=9999999999Gi":     `--heap-limit is "9999999999Gi": write a number of bytes`,
+		"--heap-limit=63Mi":             "--heap-limit is 63Mi: use at least 64Mi, below which Envoy would refuse every request, or 0",
+		"--parent-shutdown-time=30s":    "--parent-shutdown-time is 30s, but the predecessor drains for a --drain-time of 30s first: give it at least 31s, or leave it",
+		"--parent-shutdown-time=-1s":    "--parent-shutdown-time is -1s: use a longer time, such as 45s",
+		"--restart-timeout=0":           "--restart-timeout is 0s: use a longer time, such as 1m",
+		"--rescue-tokens=-1":            "--rescue-tokens is -1: use 1 to 1000, or 0",
+		"--rescue-tokens=20":            "--rescue-tokens is 20: with a --rescue-delay of 200ms, doubled each time, the last wait would be longer than a day: use at most 19",
+		"--rescue-delay=-1s":            "--rescue-delay is -1s: use a longer time, such as 200ms",
+		"--rescue-refill=0":             "--rescue-refill is 0s: use a longer time, such as 10m",
+		"--min-drain=-1s":               "--min-drain is -1s: use a longer time, such as 0 or 5s",
+		"--min-drain=25s":               "--termination-grace-period is 30s, but --min-drain (25s), --stop-timeout (5s) and 1s to spare make 31s: give it at least that, and the Pod too, or shorten the others",
+		"--termination-grace-period=5s": "--termination-grace-period is 5s, but --min-drain (5s), --stop-timeout (5s) and 1s to spare make 11s",
+		"--app-probes={":                "--app-probes ",
+		"--app-metrics=http://a.b/":     `--app-metrics is "http://a.b/", whose host is not a loopback address`,
+		"--config=" + regular + "-none": "--config: open " + regular + "-none: no such file or directory",
 		"--xds-protocol=rest":           `--xds-protocol is "rest": use delta or sotw`,
 		"--initial-fetch-timeout=-1s":   "--initial-fetch-timeout is -1s: use a longer time",
 		"--dir=":                        "--dir is empty: name a folder of this agent alone",
@@ -142,7 +183,9 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 		"--no-such-flag":                "unknown flag: --no-such-flag",
 		"argument":                      `unexpected argument "argument": everything is given by flags`,
 	} {
-		err := newSettings("proxy").parse(needed(flag), environment{}.lookup)
+		s := newSettings("proxy")
+		s.cgroupRoot = root
+		err := s.parse(needed(flag), environment{}.lookup)
 		if err == nil {
 			t.Errorf("%s was taken, want: %s", flag, want)
 			continue
@@ -152,6 +195,37 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 		}
 		if n := len(unjoined(err)); n != 1 {
 			t.Errorf("%s is complained of %d times: %v", flag, n, err)
+		}
+	}
+}
+
+func TestAnXDSAddressIsChecked(t *testing.T) {
+	for flags, want := range map[string]string{
+		"--xds-address=manager":                           `--xds-address is "manager": write HOST:PORT, such as`,
+		"--xds-address=manager:0":                         `"0" is not a port from 1 to 65535`,
+		"--xds-address=:15010":                            `"" is neither a host's name nor an address`,
+		"--xds-address=man_ager:15010":                    `"man_ager" is neither a host's name nor an address`,
+		"--xds-address=0.0.0.0:15010":                     "0.0.0.0 is not where a manager can be reached",
+		"--xds-address=m:1 --xds-server-name=https://a":   `--xds-server-name is "https://a", which is no identity: write a DNS name, an address, or an identity such as spiffe://`,
+		"--xds-address=m:1 --xds-server-name=spiffe:///a": "which is no identity",
+		"--xds-address=m:1 --xds-server-name=a/b":         `--xds-server-name is "a/b": write a DNS name`,
+
+		"--xds-address=manager.system:15010":                               "",
+		"--xds-address=Manager.System.svc.cluster.local.:15010":            "",
+		"--xds-address=[2001:db8::1]:15010 --xds-server-name=192.0.2.1":    "",
+		"--xds-address=192.0.2.1:15010 --xds-server-name=manager.system":   "",
+		"--xds-address=m:1 --xds-server-name=spiffe://cluster.local/ns/a/": "",
+	} {
+		s := newSettings("proxy")
+		s.cgroupRoot = unlimited(t)
+		err := s.parse(append(strings.Fields(flags), "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent"), environment{}.lookup)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s is refused: %v", flags, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s is answered by %v, want: %s", flags, err, want)
+		case want == "" && (s.bootstrap.XDSAddress == "" || s.bootstrap.XDSSocket != ""):
+			t.Errorf("%s is not in the bootstrap", flags)
 		}
 	}
 }

@@ -1,5 +1,6 @@
-// Package flags reads the flags of a command of the agent. Each has an environment
-// variable, and everything that is wrong with them is told at once.
+// Package flags reads the flags of a command of the agent: from its arguments, from an
+// environment variable for each, and from a file. What comes first in this order holds,
+// and everything that is wrong is told at once. It does not know what any flag means.
 package flags
 
 import (
@@ -17,7 +18,14 @@ type Set struct {
 
 	groups []group
 	all    *pflag.FlagSet
+	// given are the flags that arguments or environment have set.
+	given map[string]bool
+	// from is the file and line that gave a flag.
+	from map[string]string
 }
+
+// configFlag names a file of flags, in a set that has it.
+const configFlag = "config"
 
 type group struct {
 	title string
@@ -26,7 +34,10 @@ type group struct {
 
 // New returns a set without flags.
 func New(command string) Set {
-	s := Set{Command: command, all: pflag.NewFlagSet(command, pflag.ContinueOnError), EnvOf: map[string]string{}}
+	s := Set{
+		Command: command, all: pflag.NewFlagSet(command, pflag.ContinueOnError),
+		EnvOf: map[string]string{}, given: map[string]bool{}, from: map[string]string{},
+	}
 	s.all.SortFlags = false
 	s.all.SetInterspersed(false)
 	// Their errors and help are printed by the command.
@@ -78,6 +89,7 @@ func (s *Set) Usages() string {
 func (s *Set) Read(args []string, lookupEnv func(string) (string, bool)) (refused []error, err error) {
 	// An unknown flag ends the reading at once: what follows it may be its value.
 	err = s.all.ParseAll(args, func(f *pflag.Flag, value string) error {
+		s.given[f.Name] = true
 		if err := s.all.Set(f.Name, value); err != nil {
 			refused = append(refused, err)
 			restoreDefault(f)
@@ -92,10 +104,11 @@ func (s *Set) Read(args []string, lookupEnv func(string) (string, bool)) (refuse
 	}
 	s.all.VisitAll(func(f *pflag.Flag) {
 		name := s.EnvOf[f.Name]
-		if name == "" || f.Changed {
+		if name == "" || s.given[f.Name] {
 			return
 		}
 		if value, ok := lookupEnv(name); ok && value != "" {
+			s.given[f.Name] = true
 			if err := f.Value.Set(value); err != nil {
 				refused = append(refused, fmt.Errorf("environment variable %s (--%s) is %q: %w", name, f.Name, value, err))
 				restoreDefault(f)
@@ -104,6 +117,16 @@ func (s *Set) Read(args []string, lookupEnv func(string) (string, bool)) (refuse
 	})
 	return refused, nil
 }
+
+// Values are the flags' texts as they are now, by name.
+func (s *Set) Values() map[string]string {
+	values := map[string]string{}
+	s.all.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	return values
+}
+
+// Put sets a flag to a text that Values returned before.
+func (s *Set) Put(name, value string) error { return s.all.Lookup(name).Value.Set(value) }
 
 // restoreDefault undoes what a refused text did to a number, so that it is not
 // complained of a second time.

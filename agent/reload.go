@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"fairlead.dev/fairlead/agent/bootstrap"
+)
+
+// inBootstrap are the flags that the bootstrap is made of: a successor of Envoy takes
+// them, so they may change while the agent runs. What the agent itself was set up with
+// stays as it is until its end.
+var inBootstrap = []string{
+	"pod-name", "pod-namespace", "service-account", "workload", "revision", "labels", "locality", "app",
+	"xds-socket", "xds-address", "xds-server-name", "xds-protocol", "initial-fetch-timeout", "dns-family",
+	"max-connections", "heap-limit",
+}
+
+// reload reads everything again and returns new settings, or every problem that it finds;
+// the receiver stays as it is. Flags that changed, but cannot while the agent runs, are
+// named, and have their former values in the new settings.
+func (s *settings) reload() (next *settings, unchangeable []string, err error) {
+	next = newSettings(s.Command)
+	next.cgroupRoot = s.cgroupRoot
+	refused, err := next.read(s.arguments, s.lookupEnv)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, value := range next.Values() {
+		if value == s.raw[name] || slices.Contains(inBootstrap, name) {
+			continue
+		}
+		unchangeable = append(unchangeable, name)
+		if err := next.Put(name, s.raw[name]); err != nil {
+			refused = append(refused, err)
+		}
+	}
+	slices.Sort(unchangeable)
+	next.raw = next.Values()
+	if err := errors.Join(append(refused, next.Locate(next.interpret())...)...); err != nil {
+		return nil, nil, err
+	}
+	return next, unchangeable, nil
+}
+
+// bootstrapOf is what the bootstrap of an epoch is made of. Certificates are there once
+// the agent has copied them into its own folder.
+func (s *settings) bootstrapOf(epoch int, certificates bool) bootstrap.Config {
+	c := s.bootstrap
+	c.PressureFile = filepath.Join(s.dir, "pressure-"+strconv.Itoa(epoch))
+	if certificates {
+		c.CertsDir, c.ProofSocket = filepath.Join(s.dir, "certs"), filepath.Join(s.dir, "proof.sock")
+	}
+	return c
+}
+
+// hasCertificate tells whether the mounted folder has what the agent would copy. Whether
+// it is any good is for the agent to find out when it runs.
+func hasCertificate(dir string) bool {
+	for _, name := range []string{"root-cert.pem", "cert-chain.pem", "key.pem"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
