@@ -1,0 +1,212 @@
+package certs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Folder is the agent's folder of certificates. Make it with New, call Prepare once, then
+// Run; everything else may be called at any time from anywhere.
+type Folder struct {
+	mount   string
+	recheck time.Duration
+	now     func() time.Time
+	log     *slog.Logger
+	changed func(Certificate)
+	refused func(error)
+	paths   Paths
+
+	mu     sync.Mutex
+	store  store
+	served *set
+	status Status
+	// generation is what the last one was called, even if it could not be stored.
+	generation int
+}
+
+// New touches nothing.
+func New(o Options) *Folder {
+	f := &Folder{
+		mount: o.Mount, recheck: o.Recheck, now: o.Now, log: o.Log, changed: o.Changed, refused: o.Refused,
+		paths: PathsIn(o.Dir),
+	}
+	f.store.paths = f.paths
+	if f.recheck == 0 {
+		f.recheck = DefaultRecheck
+	}
+	if f.now == nil {
+		f.now = time.Now
+	}
+	if f.log == nil {
+		f.log = slog.Default()
+	}
+	if f.changed == nil {
+		f.changed = func(Certificate) {}
+	}
+	f.mount = filepath.Clean(f.mount)
+	if f.refused == nil {
+		f.refused = func(error) {}
+	}
+	return f
+}
+
+// Prepare empties the agent's folder of certificates, writes the SDS files, and takes what
+// is mounted now. That nothing is, or nothing good, is no error but a complaint in Status:
+// it may come. Options.Changed is not called.
+func (f *Folder) Prepare() error {
+	f.mu.Lock()
+	err := f.store.empty()
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	var taken bool
+	for range changingTries {
+		if taken, err = f.take(); !errors.Is(err, errChanging) {
+			break
+		}
+	}
+	f.tell(taken, err)
+	return nil
+}
+
+// Status is how the certificates are now.
+func (f *Folder) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// Paths is what Envoy's configuration has to know.
+func (f *Folder) Paths() Paths { return f.paths }
+
+const (
+	// settle is how long nothing may have happened in the mounted folder before it is
+	// read: files that are rewritten one by one are to be read when all are.
+	settle = 50 * time.Millisecond
+	// changingTries is how often files that change while they are read are read again
+	// before somebody is told.
+	changingTries = 20
+)
+
+// Run follows the mounted folder until the context ends.
+func (f *Folder) Run(ctx context.Context) {
+	w := f.watch()
+	defer w.close()
+	recheck := time.NewTicker(f.recheck)
+	defer recheck.Stop()
+	// At once, since there was no watch between Prepare and now.
+	settled := time.NewTimer(0)
+	defer settled.Stop()
+	settling, changing := true, 0
+	wait := func() {
+		settled.Reset(settle)
+		settling = true
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-w.events:
+			if w.concerns(event) {
+				wait()
+			}
+		case err := <-w.errors:
+			f.log.Debug("Events of the mounted folder were lost", "error", err)
+			wait()
+		case <-recheck.C:
+			if !settling {
+				wait()
+			}
+		case <-settled.C:
+			settling = false
+			w.follow()
+			taken, err := f.take()
+			if errors.Is(err, errChanging) {
+				wait()
+				if changing++; changing < changingTries {
+					continue
+				}
+			} else {
+				changing = 0
+			}
+			f.tell(taken, err)
+			if taken {
+				f.changed(*f.Status().Certificate)
+			}
+		}
+	}
+}
+
+// take stores what is mounted if it is good and not what is served already.
+func (f *Folder) take() (taken bool, err error) {
+	now := f.now()
+	var next *set
+	found, err := readMount(f.mount)
+	if err == nil {
+		next, err = check(found, now)
+	}
+	if err != nil {
+		var c *complaint
+		if errors.As(err, &c) && c.file != f.mount {
+			c.file = filepath.Join(f.mount, c.file)
+		}
+		return false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.served != nil && f.served.digest == next.digest {
+		return false, nil
+	}
+	f.generation++
+	if err := f.store.put(f.generation, next.files); err != nil {
+		return false, err
+	}
+	next.about.Generation, next.about.Loaded = f.generation, now
+	next.files = nil
+	f.served = next
+	about := next.about
+	f.status.Certificate, f.status.Proven, f.status.ProofComplaint = &about, time.Time{}, ""
+	f.log.Info("Took the mounted certificate", "generation", about.Generation, "serial", about.Serial, "fingerprint", about.Fingerprint,
+		"uris", about.URIs, "expires", about.Expires)
+	return true, nil
+}
+
+// tell makes the outcome of a reading known, if it is another one than before.
+func (f *Folder) tell(taken bool, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	f.mu.Lock()
+	before, served := f.status.Complaint, f.status.Certificate
+	f.status.Complaint = text
+	f.mu.Unlock()
+	switch {
+	case text == before, taken:
+		return
+	case err == nil:
+		f.log.Info("The mounted certificate is the one that is served")
+		return
+	case served != nil:
+		f.log.Warn("The mounted certificate cannot be used, so the one before it is still served", "error", err, "expires", served.Expires)
+	case missing(err, f.mount):
+		// As it should be for a workload that has none.
+		f.log.Info("No certificate is mounted", "mount", f.mount)
+		return
+	default:
+		f.log.Warn("The mounted certificate cannot be used, and there is none before it", "error", err)
+	}
+	f.refused(err)
+}
+
+// missing tells whether the whole folder is not there, rather than a file in it.
+func missing(err error, mount string) bool {
+	var c *complaint
+	return errors.As(err, &c) && c.file == mount && errors.Is(err, fs.ErrNotExist)
+}
