@@ -194,10 +194,7 @@ func TestDrainOfInboundListeners(t *testing.T) {
 	g.Expect(l.active("outbound")).To(Equal("2"), "HTTP/1.1 and TCP")
 	g.Expect(c.get()).To(Equal("HTTP/2.0 200 by a connection that was there"))
 
-	response, err := l.admin.Post("http://admin/drain_listeners?graceful&inboundonly", "", nil)
-	g.Expect(err).NotTo(HaveOccurred())
-	_ = response.Body.Close()
-	g.Expect(response.StatusCode).To(Equal(http.StatusOK))
+	l.post("/drain_listeners?graceful&inboundonly")
 
 	g.Expect(c.http1.get("/", "app")).To(Equal("200, close"))
 	g.Expect(c.http1.hear()).To(Equal("EOF"))
@@ -220,9 +217,7 @@ func TestFailedHealthDrainsInboundOnly(t *testing.T) {
 	l := startLive(t, "explicit.yaml", serveAll)
 	c := l.connections()
 	g := NewWithT(t)
-	response, err := l.admin.Post("http://admin/healthcheck/fail", "", nil)
-	g.Expect(err).NotTo(HaveOccurred())
-	_ = response.Body.Close()
+	l.post("/healthcheck/fail")
 	g.Expect(c.http1.get("/", "app")).To(Equal("200, close"))
 	g.Expect(c.outbound.get("/", "reviews:9080")).To(Equal("200"))
 }

@@ -31,7 +31,10 @@ func (b *build) endpoints() {
 }
 
 // usable returns the endpoints of a target that are ready or, where none is, those that
-// still serve while they terminate, as kube-proxy does (KEP-1669).
+// still serve while they terminate, as kube-proxy does (KEP-1669). Those that terminate
+// beside ready ones are left out, not told to be draining: then Envoy finishes what it has
+// sent there and closes the connections, for which a proxy that is to end waits. To a host
+// that is DRAINING it keeps them.
 func usable(all []mesh.Endpoint, t target) []mesh.Endpoint {
 	var ready, leaving []mesh.Endpoint
 	for _, e := range all {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -42,35 +43,53 @@ type live struct {
 // nextPart tells proxies of one run apart; the process tells runs apart.
 var nextPart atomic.Int32
 
-// startLive runs Envoy on a mesh from testdata/live; change may still change what is
-// served.
+// startLive runs Envoy on a mesh from testdata/live, as the proxy of the Pod front; change
+// may still change what is served.
 func startLive(t *testing.T, file string, change func(*live, *inlined)) *live {
 	t.Helper()
-	l := &live{t: t, part: fmt.Sprint((os.Getpid()*2+int(nextPart.Add(1)))%200 + 50)}
-	var err error
-	if l.dir, err = testenv.SocketDir(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(l.dir) })
-	l.admin = testenv.UnixClient(l.socket())
-	text, err := os.ReadFile(filepath.Join("testdata/live", file))
+	l := newLive(t, fmt.Sprint((os.Getpid()*2+int(nextPart.Add(1)))%200+50))
+	all := l.inline(l.mesh(file), "front")
+	change(l, all)
+	l.run(all)
+	return l
+}
+
+func newLive(t *testing.T, part string) *live {
+	t.Helper()
+	dir, err := testenv.SocketDir()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l := &live{t: t, part: part, dir: dir}
+	l.admin = testenv.UnixClient(l.socket())
+	return l
+}
+
+// mesh reads a mesh from testdata/live.
+func (l *live) mesh(file string) *mesh.Store {
+	l.t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata/live", file))
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	text = bytes.ReplaceAll(text, []byte(".19.0."), []byte(".19."+l.part+"."))
 	text = bytes.ReplaceAll(text, []byte(`"LARGE"`), []byte(strings.Repeat("x", 100_000)))
-	store, findings := meshOf(t, bytes.Split(text, []byte("\n---\n")))
-	class := translate.ClassOf(store, store.Workload(mesh.NamespacedName{Namespace: "default", Name: "front"}))
-	resources, _ := translateAll(store, class, findings)
+	store, _ := meshOf(l.t, bytes.Split(text, []byte("\n---\n")))
+	return store
+}
+
+// inline returns what the proxy of a Pod is served.
+func (l *live) inline(store *mesh.Store, pod string) *inlined {
+	l.t.Helper()
+	class := translate.ClassOf(store, store.Workload(mesh.NamespacedName{Namespace: "default", Name: pod}))
+	resources, _ := translateAll(store, class, nil)
 	for _, resource := range resources {
-		checkValid(t, resource)
+		checkValid(l.t, resource)
 	}
-	var all inlined
-	all.add(t, "", resources)
-	change(l, &all)
-	all.Admin = &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: l.socket()}}}}
-	l.run(all.bootstrap(t))
-	return l
+	all := &inlined{Admin: &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: l.socket()}}}}}
+	all.add(l.t, "", resources)
+	return all
 }
 
 func (l *live) socket() string { return filepath.Join(l.dir, "admin.sock") }
@@ -78,14 +97,15 @@ func (l *live) socket() string { return filepath.Join(l.dir, "admin.sock") }
 // address returns a loopback address of this run.
 func (l *live) address(last int) string { return fmt.Sprintf("127.19.%s.%d", l.part, last) }
 
-func (l *live) run(bootstrap []byte) {
+// run starts Envoy, and returns what ends it.
+func (l *live) run(all *inlined) (end func()) {
 	l.t.Helper()
 	binary, err := testenv.Envoy()
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	path := filepath.Join(l.dir, "envoy.json")
-	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
+	if err := os.WriteFile(path, all.bootstrap(l.t), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
 	var output bytes.Buffer
@@ -95,22 +115,41 @@ func (l *live) run(bootstrap []byte) {
 	if err := envoy.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		_ = envoy.Process.Signal(syscall.SIGTERM)
 		_ = envoy.Wait()
+	})
+	l.t.Cleanup(func() {
+		end()
 		if l.t.Failed() {
 			l.t.Logf("Envoy wrote:\n%s", output.String())
 		}
 	})
+	return end
+}
+
+// post asks something of Envoy's administration interface.
+func (l *live) post(path string) {
+	l.t.Helper()
+	response, err := l.admin.Post("http://admin"+path, "", nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		l.t.Fatalf("%s: %s", path, response.Status)
+	}
 }
 
 // app is a static cluster of the agent's bootstrap.
-func (l *live) app(port int) *clusterv3.Cluster {
+func (l *live) app(port int) *clusterv3.Cluster { return l.appAt(port, 11) }
+
+func (l *live) appAt(port, last int) *clusterv3.Cluster {
 	name := fmt.Sprintf("app|%d", port)
 	return &clusterv3.Cluster{Name: name, LoadAssignment: &endpointv3.ClusterLoadAssignment{
 		ClusterName: name,
 		Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(l.address(11), port)}},
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(l.address(last), port)}},
 		}}}},
 	}}
 }
@@ -136,6 +175,12 @@ func (l *live) serveHTTP(name, at string) {
 	var flaky atomic.Int32
 	mux := http.NewServeMux()
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	work := func(w http.ResponseWriter, _ *http.Request) {
+		<-time.After(20 * time.Millisecond)
+		w.Header().Set("Server", name)
+	}
+	mux.HandleFunc("/work", work)
+	mux.HandleFunc("/once", work)
 	mux.HandleFunc("/upgrade", upgrade)
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

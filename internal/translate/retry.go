@@ -20,8 +20,11 @@ import (
 const (
 	defaultAttempts = 2
 	defaultRetryOn  = "connect-failure,refused-stream,unavailable,cancelled"
-	// hostSelectionAttempts bounds the search for a host that was not tried yet.
-	hostSelectionAttempts = 5
+	// hostSelectionAttempts bounds the search for a host that was not tried yet. A host that
+	// refuses connections has no requests, so that LEAST_REQUEST takes it whenever it is one
+	// of the two it looks at: three times of four, of two hosts. With Istio's 5 attempts, 15
+	// to 33 of 500 requests found no other host in two retries.
+	hostSelectionAttempts = 32
 	retriableStatusCodes  = "retriable-status-codes"
 )
 
