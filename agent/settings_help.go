@@ -13,12 +13,15 @@ func (s *settings) help() string {
 	b.WriteString("\nUsage:\n  fairlead-agent " + s.Command +
 		" --pod-name NAME --pod-namespace NAMESPACE (--xds-socket PATH | --xds-address HOST:PORT) [flags]\n")
 	b.WriteString(s.Usages())
+	b.WriteString(`What neither gives is taken from the file of --config, if there is one: lines "flag = value", empty
+lines, and comments that begin with '#'. A flag that takes a list may have several lines.
+`)
 	if s.Command == "proxy" {
 		b.WriteString(`
 Status:
   /ready    200 while Envoy is live, else 503; the body says why
   /status   JSON: state, reason, since, epoch, pid, node
-States: starting, live, unresponsive, draining, failed.
+States: starting, live, unresponsive, draining, backing-off, failed.
 
 Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wrong.
 `)

@@ -270,7 +270,7 @@ func TestCommands(t *testing.T) {
 		{"", exitUsage, "", "Usage:"},
 		{"help", 0, "fairlead-agent proxy [flags]", ""},
 		{"--help", 0, "fairlead-agent proxy [flags]", ""},
-		{"proxy --help", 0, "States: starting, live, unresponsive, draining, failed.", ""},
+		{"proxy --help", 0, "States: starting, live, unresponsive, draining, backing-off, failed.", ""},
 		{"bootstrap -h", 0, "It starts nothing and touches no file.", ""},
 		{"version", 0, "fairlead-agent dev", ""},
 		{"prxy", exitUsage, "", `unknown command "prxy"`},

@@ -38,7 +38,7 @@ const (
 	// DNSv4 and DNSv6 take addresses of one family only.
 	DNSv4 DNSFamily = "v4"
 	DNSv6 DNSFamily = "v6"
-	// DNSAll takes both, and connects to whichever answers first.
+	// DNSAll takes both, and tries one after the other.
 	DNSAll DNSFamily = "all"
 )
 

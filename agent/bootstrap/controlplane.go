@@ -35,6 +35,8 @@ func dynamicResourcesOf(c Config) dynamicResources {
 	}
 }
 
+const dnsClusterType = "envoy.extensions.clusters.dns.v3.DnsCluster"
+
 // xdsCluster leads to the manager: in plaintext by a Unix socket that only our own user
 // can reach, or by mutual TLS over the network.
 func xdsCluster(c Config) cluster {
@@ -63,14 +65,15 @@ func xdsCluster(c Config) cluster {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return cluster
 	}
-	cluster.Type = "STRICT_DNS"
-	cluster.DNSLookupFamily = lookupFamilies[c.DNSFamily]
-	// As long as the record says, in place of every 5 s from every proxy of a mesh.
-	cluster.RespectDNSTTL = true
-	cluster.DNSFailureRefreshRate = &backOff{
-		BaseInterval: duration(time.Second),
-		MaxInterval:  duration(5 * time.Second),
-	}
+	cluster.Type, cluster.ClusterType = "", new(extension("envoy.clusters.dns", dnsClusterType, map[string]any{
+		"dns_lookup_family": lookupFamilies[c.DNSFamily],
+		// As long as the record says, in place of every 5 s from every proxy of a mesh.
+		"respect_dns_ttl": true,
+		"dns_failure_refresh_rate": backOff{
+			BaseInterval: duration(time.Second),
+			MaxInterval:  duration(5 * time.Second),
+		},
+	}))
 	return cluster
 }
 

@@ -1,8 +1,8 @@
 package bootstrap_test
 
 import (
+	"bytes"
 	"crypto/tls"
-	"encoding/json"
 	"net"
 	"path/filepath"
 	"strings"
@@ -133,28 +133,24 @@ func TestTheProofListenerShowsTheCertificate(t *testing.T) {
 	}
 }
 
-func TestDNSFamilies(t *testing.T) {
+func TestDNS(t *testing.T) {
 	for family, want := range map[bootstrap.DNSFamily]string{
 		"": "AUTO", bootstrap.DNSAuto: "AUTO", bootstrap.DNSv4: "V4_ONLY", bootstrap.DNSv6: "V6_ONLY", bootstrap.DNSAll: "ALL",
 	} {
 		config := least()
-		config.XDSSocket, config.XDSAddress, config.CertsDir, config.DNSFamily = "", "manager:15010", "/run/agent/certs", family
+		config.XDSSocket, config.XDSAddress, config.CertsDir, config.DNSFamily = "", "manager.system.:15010", "/run/agent/certs", family
 		content, err := bootstrap.Build(config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var read struct {
-			StaticResources struct {
-				Clusters []struct {
-					Family string `json:"dns_lookup_family"`
-				}
-			} `json:"static_resources"`
-		}
-		if err := json.Unmarshal(content, &read); err != nil {
-			t.Fatal(err)
-		}
-		if got := read.StaticResources.Clusters[0].Family; got != want {
-			t.Errorf("%q becomes %s, want %s", family, got, want)
+		for _, part := range []string{
+			`"dns_lookup_family": "` + want + `"`,
+			// The dot is for the resolver only.
+			`"address": "manager.system."`, `"sni": "manager.system"`, `"exact": "manager.system"`,
+		} {
+			if !bytes.Contains(content, []byte(part)) {
+				t.Errorf("%q does not become %s:\n%s", family, part, content)
+			}
 		}
 		validate(t, content)
 	}

@@ -44,6 +44,9 @@ func runEnvoy(t *testing.T, dir string, content []byte) func(path string) (strin
 	}
 	t.Cleanup(func() {
 		_ = command.Wait()
+		if strings.Contains(logs.String(), "Deprecated field") {
+			t.Error("the bootstrap has a field that a later Envoy will refuse")
+		}
 		if t.Failed() {
 			t.Logf("Envoy's log:\n%s", &logs)
 		}

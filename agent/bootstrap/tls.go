@@ -49,7 +49,9 @@ func proofListener(c Config) listener {
 
 // controlPlaneTLS speaks to a manager whose certificate has the given name, and no other.
 func controlPlaneTLS(c Config, host string) typedExtension {
-	name := c.XDSServerName
+	// The root's dot is for resolvers; certificates do not have it.
+	host = strings.TrimSuffix(host, ".")
+	name := strings.TrimSuffix(c.XDSServerName, ".")
 	if name == "" {
 		name = host
 	}

@@ -93,16 +93,14 @@ type (
 		TransportSocket *typedExtension  `json:"transport_socket,omitempty"`
 	}
 	cluster struct {
-		Name                  string          `json:"name"`
-		Type                  string          `json:"type"`
-		ConnectTimeout        duration        `json:"connect_timeout"`
-		DNSLookupFamily       string          `json:"dns_lookup_family,omitempty"`
-		RespectDNSTTL         bool            `json:"respect_dns_ttl,omitempty"`
-		DNSFailureRefreshRate *backOff        `json:"dns_failure_refresh_rate,omitempty"`
-		TransportSocket       *typedExtension `json:"transport_socket,omitempty"`
-		ProtocolOptions       map[string]any  `json:"typed_extension_protocol_options"`
-		CircuitBreakers       circuitBreakers `json:"circuit_breakers"`
-		LoadAssignment        loadAssignment  `json:"load_assignment"`
+		Name            string          `json:"name"`
+		Type            string          `json:"type,omitempty"`
+		ClusterType     *typedExtension `json:"cluster_type,omitempty"`
+		ConnectTimeout  duration        `json:"connect_timeout"`
+		TransportSocket *typedExtension `json:"transport_socket,omitempty"`
+		ProtocolOptions map[string]any  `json:"typed_extension_protocol_options"`
+		CircuitBreakers circuitBreakers `json:"circuit_breakers"`
+		LoadAssignment  loadAssignment  `json:"load_assignment"`
 	}
 	circuitBreakers struct {
 		Thresholds []thresholds `json:"thresholds"`
