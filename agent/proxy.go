@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/envoy"
+	"fairlead.dev/fairlead/agent/metrics"
 )
 
 // proxy runs Envoy until it ends or the context does, and returns the exit status.
@@ -42,13 +43,14 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	supervisor := envoy.New(envoy.Options{
 		Binary:       binary,
 		Dir:          dir,
-		Bootstrap:    func() ([]byte, error) { return bootstrap.Build(s.bootstrap) },
+		Bootstrap:    func(int) ([]byte, error) { return bootstrap.Build(s.bootstrap) },
 		ControlPlane: s.xdsSocket,
 		Concurrency:  s.concurrency,
-		DrainTime:    s.drainTime,
-		StopTimeout:  s.stopTimeout,
-		Stdout:       stdout,
-		Log:          log,
+		DrainTime:    s.drainTime, ParentShutdownTime: s.parentShutdownTime, RestartTimeout: s.restartTimeout,
+		Count:       metrics.NewAgent(),
+		StopTimeout: s.stopTimeout,
+		Stdout:      stdout,
+		Log:         log,
 		// What is shown of Envoy is chosen by its own flag, whatever the agent's is.
 		EnvoyLog:      s.logger(stderr, math.MinInt).With("source", "envoy"),
 		EnvoyLogLevel: s.shownEnvoyMin,

@@ -1,8 +1,10 @@
 package envoy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +21,7 @@ const (
 	statusSocketName = "status.sock"
 	baseIDName       = "base-id"
 	lockName         = "lock"
+	pressurePrefix   = "pressure-"
 	// hotRestartName is the prefix of the sockets over which epochs talk. Envoy adds
 	// a role and a number to it. It is short and used relative to the folder, so that
 	// the folder's own path may be long.
@@ -145,6 +148,80 @@ func (d *Dir) AdminSocket() string { return AdminSocket(d.path) }
 // Bootstrap is the file that Envoy starts its given epoch from.
 func (d *Dir) Bootstrap(epoch int) string { return d.file(fmt.Sprintf("envoy-rev%d.json", epoch)) }
 
+// Pressure is the file by which the given epoch is told to end its connections.
+func (d *Dir) Pressure(epoch int) string { return d.file(fmt.Sprintf("%s%d", pressurePrefix, epoch)) }
+
+// press makes an epoch end its connections politely: what it answers says that the
+// connection closes, and HTTP/2 connections are told to go away at once. Envoy's
+// overload manager watches the file, so this reaches an epoch whose administration
+// interface its successor has closed.
+func (d *Dir) press(epoch int) error {
+	next := d.file(pressurePrefix + "next")
+	// It takes a rename only: what is written in place is not seen, or seen half.
+	if err := errors.Join(os.WriteFile(next, []byte("1\n"), 0o600), os.Rename(next, d.Pressure(epoch))); err != nil {
+		return fmt.Errorf("ask epoch %d to end its connections: %w", epoch, err)
+	}
+	return nil
+}
+
+// release takes the pressure from an epoch that is to start.
+func (d *Dir) release(epoch int) error { return ignoreMissing(os.Remove(d.Pressure(epoch))) }
+
+// baseID is what epoch 0 wrote for its successors.
+func (d *Dir) baseID() (uint64, error) {
+	content, err := os.ReadFile(d.BaseID())
+	if err != nil {
+		return 0, fmt.Errorf("envoy's base id: %w", err)
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(content)), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("envoy's base id in %s: %w", d.BaseID(), err)
+	}
+	return id, nil
+}
+
+// The memory that epochs share (Envoy's hot_restart_impl.h): size, version, two locks,
+// and a word of flags, of which the lowest says that an epoch is initializing.
+const (
+	sharedSize        = 104
+	sharedFlagsAt     = 96
+	sharedInitializes = 1
+)
+
+// forgetInitializing takes back what an epoch that died while it initialized left in
+// the shared memory. No other epoch could be started beside the living one otherwise:
+// Envoy says "previous envoy process is still initializing". It may be called only while
+// no epoch initializes. A layout that is not the known one is left alone.
+func (d *Dir) forgetInitializing() error {
+	id, err := d.baseID()
+	if err != nil {
+		return err
+	}
+	shared, err := os.OpenFile(sharedMemory+strconv.FormatUint(id*10, 10), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = shared.Close() }()
+	content := make([]byte, sharedSize+1)
+	n, err := shared.ReadAt(content, 0)
+	if n != sharedSize || !errors.Is(err, io.EOF) || binary.NativeEndian.Uint64(content) != sharedSize {
+		return errors.Join(errors.New("envoy's shared memory is not laid out as it was in 1.40"), ignoreEOF(err))
+	}
+	flags := binary.NativeEndian.Uint64(content[sharedFlagsAt:])
+	if flags != sharedInitializes {
+		return nil
+	}
+	_, err = shared.WriteAt(make([]byte, sharedSize-sharedFlagsAt), sharedFlagsAt)
+	return err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
 // BaseID is the file in which epoch 0 tells later epochs how to find it.
 func (d *Dir) BaseID() string { return d.file(baseIDName) }
 
@@ -169,13 +246,11 @@ func (d *Dir) writeBootstrap(epoch int, content []byte) (string, error) {
 
 func (d *Dir) removeRuntimeFiles() error {
 	var shared error
-	if id, err := os.ReadFile(d.BaseID()); err == nil {
+	if id, err := d.baseID(); err == nil {
 		// Envoy's own name for it is its base id followed by one more digit, 0.
-		if n, err := strconv.ParseUint(strings.TrimSpace(string(id)), 10, 32); err == nil {
-			shared = ignoreMissing(os.Remove(sharedMemory + strconv.FormatUint(n*10, 10)))
-		}
+		shared = ignoreMissing(os.Remove(sharedMemory + strconv.FormatUint(id*10, 10)))
 	}
-	return errors.Join(shared, d.remove(baseIDName), d.remove(adminSocketName), d.remove(hotRestartName+"_*"))
+	return errors.Join(shared, d.remove(baseIDName), d.remove(adminSocketName), d.remove(hotRestartName+"_*"), d.remove(pressurePrefix+"*"))
 }
 
 func (d *Dir) remove(pattern string) error {

@@ -59,6 +59,10 @@ type process struct {
 	cmd     *exec.Cmd
 	started time.Time
 	logs    *logWriter
+	// mute is why it cannot be asked how it is; empty if it can.
+	mute string
+	// live: it was live when it was looked at first.
+	live bool
 
 	// done is closed when the process is gone; exit is set before that.
 	done chan struct{}
@@ -97,6 +101,8 @@ type ExitError struct {
 	Code int
 	// Signal is 0 if it exited by itself.
 	Signal syscall.Signal
+	// OutOfMemory: the kernel killed it because the container had no memory left.
+	OutOfMemory bool
 	// Uptime is how long the process had lived.
 	Uptime time.Duration
 	// LastLines are the last lines of Envoy's log, at most 50, oldest first.
@@ -120,6 +126,9 @@ func (e *ExitError) Error() string {
 	how := fmt.Sprintf("exited with code %d", e.Code)
 	if e.Signal != 0 {
 		how = fmt.Sprintf("was killed by signal %d (%s)", int(e.Signal), unix.SignalName(e.Signal))
+	}
+	if e.OutOfMemory {
+		how += " for want of memory (the container's limit is reached: raise it, or lower what Envoy keeps)"
 	}
 	return fmt.Sprintf("envoy (epoch %d, pid %d) %s after %s", e.Epoch, e.PID, how, e.Uptime)
 }

@@ -14,6 +14,8 @@ const (
 	Unresponsive State = "unresponsive"
 	// Draining: Envoy is going away, because it was told to.
 	Draining State = "draining"
+	// BackingOff: Envoy ended by itself, and is started again in a while.
+	BackingOff State = "backing-off"
 	// Failed: Envoy could not be started or ended by itself. The agent exits.
 	Failed State = "failed"
 )
@@ -29,6 +31,20 @@ type Status struct {
 	Epoch int `json:"epoch"`
 	// PID is 0 while there is no process.
 	PID int `json:"pid"`
+	// RescueTokens is how often Envoy may still end by itself.
+	RescueTokens int `json:"rescueTokens"`
+	// LastRestart is nil as long as there was none.
+	LastRestart *Restart `json:"lastRestart,omitempty"`
+}
+
+// Restart is what became of a restart that was asked for.
+type Restart struct {
+	// Kind is hot or cold, Result succeeded, refused or failed.
+	Kind   string `json:"kind"`
+	Result string `json:"result"`
+	// Reason is why it was asked for, or why it did not take place.
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // Ready tells whether traffic may be sent to the proxy.

@@ -1,46 +1,63 @@
-// Package envoy runs Envoy: it writes and validates the bootstrap, starts the
-// process, watches it and stops it, and says at any time how it is.
+// Package envoy runs Envoy: it writes and validates the bootstrap, starts the process,
+// watches it, replaces it without a lost request, starts it again when it crashed, and
+// drains and stops it; and it says at any time how it is.
 //
 // It never decides what is in a bootstrap and never changes Envoy's configuration.
 // The bootstrap comes from a function of the caller's; what is known goes out as a
-// Status, as log records and, when Envoy ends by itself, as an ExitError.
+// Status, as counts, as log records and, when Envoy cannot be kept running, as an error.
 //
-// Every process has a restart epoch. There is only epoch 0 as yet, but the folder's
-// layout, the base id and the command line are those that a successor needs.
+// Every process has a restart epoch. Epoch 0 is started while no other Envoy runs; each
+// further one takes over from its predecessor (see succeed.go).
 package envoy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os/exec"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 )
 
-// validateTimeout is far beyond the 0.1 s that validation takes; a busy machine may
-// need longer, a hung one should be told.
-const validateTimeout = 30 * time.Second
-
-// Options are what a Supervisor needs. All fields are required.
+// Options are what a Supervisor needs. All fields are required but those that say so.
 type Options struct {
-	// Binary is the path of Envoy.
+	// Binary is the path of Envoy. What is found there may change at any time.
 	Binary string
 	// Dir is the agent's folder. The caller closes it after Run.
 	Dir *Dir
-	// Bootstrap returns the file's content. It is called for each epoch.
-	Bootstrap func() ([]byte, error)
+	// Bootstrap returns the file's content for an epoch, in which only the name of
+	// Dir.Pressure(epoch) depends on the epoch.
+	Bootstrap func(epoch int) ([]byte, error)
 	// ControlPlane is the control plane's address as a person would know it.
 	ControlPlane string
+	// Probe says whether the control plane can be reached, before a hot restart. nil
+	// does not ask.
+	Probe func(context.Context) error
 	// Concurrency is the number of worker threads; 0 is one for each CPU.
 	Concurrency int
-	// DrainTime is how long listeners that were removed finish their connections.
+	// DrainTime is how long the connections of listeners that were removed, and those of
+	// a predecessor, may go on.
 	DrainTime time.Duration
+	// ParentShutdownTime is when after a hot restart the predecessor ends.
+	ParentShutdownTime time.Duration
+	// RestartTimeout is how long a new epoch may take until it is live.
+	RestartTimeout time.Duration
+	Rescue         Rescue
+	// MinDrain is how long Envoy serves on at least after the agent was told to stop, and
+	// DrainDeadline how long at most.
+	MinDrain, DrainDeadline time.Duration
 	// StopTimeout is how long Envoy has between SIGTERM and SIGKILL.
 	StopTimeout time.Duration
+	// ApplicationEnded tells whether the application is gone. nil: it cannot be known.
+	ApplicationEnded func(context.Context) bool
+	// Hurry ends a drain when it is closed. nil never does.
+	Hurry <-chan struct{}
+	// OOMKills counts what the kernel has killed in the agent's container for want of
+	// memory. nil: it cannot be known.
+	OOMKills func() (uint64, error)
+	// Count is told what happened.
+	Count Counter
 	// Stdout receives what Envoy writes there, which is access logs only.
 	Stdout io.Writer
 	// Log receives the supervisor's own records.
@@ -50,10 +67,35 @@ type Options struct {
 	EnvoyLogLevel slog.Level
 }
 
-// Supervisor runs one Envoy, once.
+// Counter keeps what a dashboard shows. The words are those of package metrics.
+type Counter interface {
+	Restarted(kind, result string)
+	Rescued()
+	RescueTokens(left int)
+	Drained(result string)
+}
+
+// Supervisor runs one Envoy, once: one at a time but for hot restarts.
 type Supervisor struct {
 	options  Options
 	launcher *launcher
+	admin    *Admin
+	wanted   *requests
+	budget   budget
+	// retired are predecessors; leaving is closed when they may not go on.
+	retired sync.WaitGroup
+	leaving chan struct{}
+
+	// The following belong to the goroutine that runs Run.
+
+	// program is what the serving epoch was started from.
+	program program
+	// lastGood is the bootstrap that the last live epoch was started from.
+	lastGood bootstrapOf
+	// started: there was an Envoy. served: the one that runs was live.
+	started, served bool
+	// kills is what OOMKills said when the process that runs was started.
+	kills uint64
 
 	mu     sync.Mutex
 	status Status
@@ -61,11 +103,20 @@ type Supervisor struct {
 
 // New does not start anything yet.
 func New(options Options) *Supervisor {
+	options.Count.RescueTokens(options.Rescue.Tokens)
 	return &Supervisor{
 		options: options,
-		status:  Status{State: Starting, Reason: "not started yet", Since: time.Now()},
+		admin:   NewAdmin(options.Dir.AdminSocket()),
+		wanted:  newRequests(),
+		budget:  budget{Rescue: options.Rescue},
+		leaving: make(chan struct{}),
+		status:  Status{State: Starting, Reason: "not started yet", Since: time.Now(), RescueTokens: options.Rescue.Tokens},
 	}
 }
+
+// Restart asks for a hot restart and says why. What is asked while one is under way, or
+// before the predecessor has ended, is merged into the next one.
+func (s *Supervisor) Restart(reason string) { s.wanted.add(reason) }
 
 // Status is how Envoy is now.
 func (s *Supervisor) Status() Status {
@@ -74,152 +125,200 @@ func (s *Supervisor) Status() Status {
 	return s.status
 }
 
-// Run starts Envoy and returns when it has ended. It returns nil if the context ended
-// it, whose cause becomes the status' reason; an *ExitError if Envoy ended by itself;
-// an *InvalidBootstrapError if Envoy refuses its bootstrap.
+// errAnew ends one cold start's life so that the next begins, without a token.
+var errAnew = errors.New("envoy is started anew")
+
+// Run keeps Envoy running until the context is done, and returns when it has drained and
+// ended. It returns nil if the context ended it, whose cause becomes the status' reason;
+// an *ExitError if Envoy ended by itself once too often; an *InvalidBootstrapError if
+// Envoy refuses its first bootstrap.
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.launcher = newLauncher()
+	// Only after all processes: it ends their parent thread.
 	defer s.launcher.close()
+	defer s.retired.Wait()
+	defer close(s.leaving)
+	for {
+		err := s.serve(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errAnew):
+		case ctx.Err() != nil:
+			s.become(Draining, "told to stop while no Envoy ran: "+context.Cause(ctx).Error(), nil)
+			return nil
+		case !s.started || !s.rescue(ctx, err):
+			s.become(Failed, err.Error(), nil)
+			return err
+		}
+	}
+}
 
+// serve starts epoch 0 and stays with it and its successors until none is left.
+func (s *Supervisor) serve(ctx context.Context) error {
+	// Whoever asked for a restart until now gets one by this start.
+	s.wanted.take()
+	s.served = false
 	current, err := s.start(ctx, 0)
 	if err != nil {
-		if ctx.Err() != nil {
-			s.become(Draining, "told to stop before Envoy was started: "+context.Cause(ctx).Error(), 0)
-			return nil
-		}
-		s.become(Failed, err.Error(), 0)
 		return err
 	}
+	observed, stopWatching := s.watch(current)
+	defer func() { stopWatching() }()
 
-	observed := make(chan observation)
-	watching, stopWatching := context.WithCancel(ctx)
-	var watchers sync.WaitGroup
-	watchers.Go(func() {
-		watch{
-			prober:       NewAdmin(s.options.Dir.AdminSocket()),
-			controlPlane: s.options.ControlPlane,
-			observed:     observed,
-		}.run(watching)
-	})
-	defer watchers.Wait()
-	defer stopWatching()
-
+	var (
+		predecessor *process
+		gone        <-chan struct{}
+		steady      <-chan time.Time
+		again       <-chan time.Time
+		patience    = newPatience()
+	)
 	for {
+		// Restarts are spaced: a third epoch would kill the first, with all it serves.
+		var wanted <-chan struct{}
+		if predecessor == nil && s.served {
+			wanted = s.wanted.wake
+		}
 		select {
 		case o := <-observed:
-			s.become(o.state, o.reason, current.pid)
+			s.become(o.state, o.reason, current)
+			steady = nil
+			if o.state == Live {
+				s.served = true
+				steady = s.steady()
+			}
+			continue
+		case <-steady:
+			s.budget.refill()
+			s.tokens()
+			s.options.Log.Info("Refilled the rescue tokens", "tokens", s.budget.left(), "after", s.budget.Refill.String())
+			continue
+		case <-gone:
+			s.options.Log.Info("The predecessor has ended", "epoch", predecessor.epoch, "pid", predecessor.pid, "after", predecessor.exit.Uptime.String())
+			predecessor, gone = nil, nil
+			continue
 		case <-current.done:
-			s.become(Failed, current.exit.Error(), 0)
-			return current.exit
+			return s.crashed(current)
 		case <-ctx.Done():
+			stopWatching()
 			s.stop(current, context.Cause(ctx))
 			return nil
+		case <-wanted:
+			patience = newPatience()
+		case <-again:
+		}
+		if predecessor != nil {
+			continue
+		}
+		again = nil
+		reasons := s.wanted.take()
+		stopWatching()
+		next, err := s.succeed(ctx, current, reasons)
+		switch {
+		case err == nil:
+			predecessor, gone, current = current, current.done, next
+			s.retire(predecessor)
+		case errors.Is(err, errAnew):
+			return err
+		case worthAnotherTry(err):
+			s.wanted.keep(reasons)
+			again = time.After(patience.next())
+		}
+		observed, stopWatching = s.watch(current)
+	}
+}
+
+// steady fires when Envoy has been live for long enough to forgive what was before.
+func (s *Supervisor) steady() <-chan time.Time {
+	if s.budget.spent == 0 {
+		return nil
+	}
+	return time.After(s.budget.Refill)
+}
+
+// tokens tells how many rescue tokens are left.
+func (s *Supervisor) tokens() {
+	s.options.Count.RescueTokens(s.budget.left())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.RescueTokens = s.budget.left()
+}
+
+// crashed makes an error of the end of a process that nobody had told to end.
+func (s *Supervisor) crashed(p *process) error {
+	if s.options.OOMKills != nil {
+		if kills, err := s.options.OOMKills(); err == nil && kills > s.kills {
+			p.exit.OutOfMemory = true
 		}
 	}
+	return p.exit
 }
 
-// start writes and validates the bootstrap of an epoch and runs Envoy with it.
-func (s *Supervisor) start(ctx context.Context, epoch int) (*process, error) {
-	o := s.options
-	content, err := o.Bootstrap()
-	if err != nil {
-		return nil, err
+// rescue waits for the time that the next token costs; false if there is none left.
+func (s *Supervisor) rescue(ctx context.Context, cause error) bool {
+	delay, ok := s.budget.spend()
+	if !ok {
+		s.options.Log.Error("Gave up on Envoy", "error", cause, "rescueTokens", s.budget.Tokens)
+		return false
 	}
-	path, err := o.Dir.writeBootstrap(epoch, content)
-	if err != nil {
-		return nil, err
-	}
-	s.become(Starting, "validating "+path, 0)
-	limited, cancel := context.WithTimeoutCause(ctx, validateTimeout,
-		fmt.Errorf("envoy had not finished after %s", validateTimeout))
-	defer cancel()
-	// Silent: what it complains of is in the error, and a valid file's warnings come
-	// again when Envoy starts.
-	silent := newLogWriter(slog.New(slog.DiscardHandler), slog.LevelError)
-	validation := exec.CommandContext(limited, o.Binary, "--mode", "validate", "--config-path", path,
-		"--log-level", "warning", "--log-format", logFormat, "--log-format-escaped")
-	if err := validate(limited, s.launcher, validation, path, silent); err != nil {
-		return nil, err
-	}
-
-	cmd := exec.Command(o.Binary, s.arguments(epoch, path)...)
-	// The hot-restart sockets' name is relative to here.
-	cmd.Dir = o.Dir.Path()
-	p, err := startProcess(s.launcher, cmd, epoch, o.Stdout, newLogWriter(o.EnvoyLog, o.EnvoyLogLevel))
-	if err != nil {
-		return nil, err
-	}
-	s.become(Starting, "waiting for Envoy's first answer", p.pid)
-	o.Log.Info("Started Envoy", "epoch", epoch, "pid", p.pid, "bootstrap", path)
-	return p, nil
-}
-
-// arguments are Envoy's. Those that epochs must agree on (concurrency, socket path)
-// are always written out.
-func (s *Supervisor) arguments(epoch int, bootstrap string) []string {
-	o := s.options
-	args := []string{
-		"--config-path", bootstrap,
-		"--restart-epoch", strconv.Itoa(epoch),
-		// Chosen by Envoy so that agents on one host do not meet, and written down
-		// for the epochs to come.
-		"--use-dynamic-base-id",
-		"--base-id-path", o.Dir.BaseID(),
-		// By default these are abstract sockets, which any local user may talk to;
-		// in our folder only we can.
-		"--socket-path", hotRestartName,
-		"--socket-mode", "600",
-		"--drain-time-s", strconv.Itoa(int(o.DrainTime.Round(time.Second).Seconds())),
-		"--log-level", envoyLevel(o.EnvoyLogLevel),
-		"--log-format", logFormat,
-		"--log-format-escaped",
-	}
-	if o.Concurrency > 0 {
-		args = append(args, "--concurrency", strconv.Itoa(o.Concurrency))
-	}
-	return args
-}
-
-// stop ends a process within StopTimeout.
-func (s *Supervisor) stop(p *process, cause error) {
-	s.become(Draining, "told to stop: "+cause.Error(), p.pid)
-	p.signal(syscall.SIGTERM)
-	timer := time.NewTimer(s.options.StopTimeout)
+	s.options.Count.Rescued()
+	s.tokens()
+	reason := fmt.Sprintf("%s; rescue %d of %d starts it again after %s", cause, s.budget.spent, s.budget.Tokens, delay)
+	s.become(BackingOff, reason, nil)
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
-	case <-p.done:
 	case <-timer.C:
-		s.options.Log.Warn("Envoy did not end after SIGTERM and was killed", "epoch", p.epoch, "pid", p.pid,
-			"waited", s.options.StopTimeout.String())
-		p.signal(syscall.SIGKILL)
-		<-p.done
+	case <-s.wanted.wake:
+		// Somebody has mended something, and does not want to wait.
+		s.options.Log.Info("Starting Envoy now, as asked for", "reason", s.wanted.String())
+	case <-ctx.Done():
 	}
-	s.become(Draining, "Envoy has stopped: "+cause.Error(), 0)
-	s.options.Log.Info("Stopped Envoy", "epoch", p.epoch, "pid", p.pid, "after", p.exit.Uptime.String())
+	return true
+}
+
+// watch looks at the process that serves until it is stopped.
+func (s *Supervisor) watch(p *process) (<-chan observation, func()) {
+	observed := make(chan observation)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		watch{
+			prober: s.admin, controlPlane: s.options.ControlPlane, observed: observed,
+			live: p.live, mute: p.mute,
+		}.run(ctx)
+	})
+	return observed, func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // become sets the status and logs it if somebody may be waiting for it.
-func (s *Supervisor) become(state State, reason string, pid int) {
+func (s *Supervisor) become(state State, reason string, p *process) {
 	s.mu.Lock()
 	previous := s.status
-	s.status.State, s.status.Reason, s.status.PID = state, reason, pid
+	s.status.State, s.status.Reason, s.status.PID = state, reason, 0
+	if p != nil {
+		s.status.Epoch, s.status.PID = p.epoch, p.pid
+	}
 	now := time.Now()
 	if state != previous.State {
 		s.status.Since = now
 	}
-	epoch := s.status.Epoch
+	current := s.status
 	s.mu.Unlock()
 	if state == previous.State && reason == previous.Reason {
 		return
 	}
 	level := slog.LevelInfo
 	switch {
-	case state == Unresponsive:
+	case state == Unresponsive, state == BackingOff:
 		level = slog.LevelWarn
-	case state == Failed, state == previous.State && pid != previous.PID:
+	case state == Failed, state == previous.State && current.PID != previous.PID:
 		// Told by the error that follows, or by the record of the start or stop.
 		level = slog.LevelDebug
 	}
 	s.options.Log.Log(context.Background(), level, "Envoy is "+string(state), "reason", reason,
-		"epoch", epoch, "pid", pid, "was", string(previous.State), "for", now.Sub(previous.Since).Round(time.Millisecond).String())
+		"epoch", current.Epoch, "pid", current.PID, "was", string(previous.State), "for", now.Sub(previous.Since).Round(time.Millisecond).String())
 }

@@ -14,11 +14,18 @@ const (
 	// so a tenth of a second more is not noticed; idle CPU is.
 	patienceAfter   = 5 * time.Second
 	patientInterval = 200 * time.Millisecond
-	liveInterval    = time.Second
+	// The process itself is watched all the time. This is for one that exists and does
+	// nothing; asking twice as often doubles what the agent takes when idle.
+	liveInterval = 2 * time.Second
+	// Once it was silent, more is at stake.
+	silentInterval = time.Second
 	// Envoy's main thread answers, and it is busy while it takes in a large
 	// configuration; its workers serve meanwhile.
 	unresponsiveAfter = 5 * time.Second
 )
+
+// serves is what is said of an Envoy that is live.
+const serves = "Envoy serves"
 
 // observation is what one look at Envoy's administration interface told.
 type observation struct {
@@ -38,12 +45,27 @@ type watch struct {
 	prober       prober
 	controlPlane string
 	observed     chan<- observation
+	// live: the process was live before the watch began.
+	live bool
+	// mute is why the process cannot be asked. It is then believed to serve as long as it
+	// exists.
+	mute string
 }
 
 func (w watch) run(ctx context.Context) {
 	started := time.Now()
 	var previous observation
-	var wasLive bool
+	wasLive := w.live
+	if w.live {
+		previous = observation{Live, serves}
+	}
+	if w.mute != "" {
+		select {
+		case w.observed <- observation{Live, serves + "; " + w.mute}:
+		case <-ctx.Done():
+		}
+		return
+	}
 	var silentSince time.Time
 	for {
 		asked := time.Now()
@@ -74,7 +96,10 @@ func (w watch) run(ctx context.Context) {
 			previous = current
 		}
 		interval := liveInterval
-		if current.state == Starting {
+		switch {
+		case !silentSince.IsZero():
+			interval = silentInterval
+		case current.state == Starting:
 			interval = startingInterval
 			if time.Since(started) > patienceAfter {
 				interval = patientInterval
@@ -99,7 +124,7 @@ func (w watch) look(ctx context.Context, detail bool) (observation, error) {
 	}
 	switch state {
 	case serverLive:
-		return observation{Live, "Envoy serves"}, nil
+		return observation{Live, serves}, nil
 	case serverDraining:
 		return observation{Draining, "Envoy was told to drain"}, nil
 	}

@@ -151,8 +151,8 @@ func TestWatchTellsEachChangeOnce(t *testing.T) {
 
 // The pace is what idle CPU and the time to readiness hang on.
 func TestWatchAsksOftenWhileStartingAndSeldomAfterwards(t *testing.T) {
-	if _, asked := told(t, time.Minute-time.Millisecond, step{state: serverLive}); asked != 60 {
-		t.Errorf("a live Envoy was asked %d times a minute, want 60", asked)
+	if _, asked := told(t, time.Minute-time.Millisecond, step{state: serverLive}); asked != 30 {
+		t.Errorf("a live Envoy was asked %d times a minute, want 30", asked)
 	}
 	// 5 s at 50 ms, then 55 s at 200 ms.
 	if _, asked := told(t, time.Minute-time.Millisecond, step{silent: true}); asked < 370 || asked > 380 {

@@ -15,6 +15,7 @@ import (
 
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/envoy"
+	"fairlead.dev/fairlead/agent/metrics"
 )
 
 // ValidateEnvoy asks `envoy --mode validate` whether it takes a bootstrap, written in
@@ -88,13 +89,14 @@ func StartProxy(dir string, config bootstrap.Config, logs io.Writer) (*Proxy, er
 	p := &Proxy{
 		dir: opened, stop: cancel, done: make(chan struct{}),
 		supervisor: envoy.New(envoy.Options{
-			Binary:        binary,
-			Dir:           opened,
-			Bootstrap:     func() ([]byte, error) { return bootstrap.Build(config) },
-			ControlPlane:  config.XDSSocket,
-			Concurrency:   1,
-			DrainTime:     time.Second,
+			Binary:       binary,
+			Dir:          opened,
+			Bootstrap:    func(int) ([]byte, error) { return bootstrap.Build(config) },
+			ControlPlane: config.XDSSocket,
+			Concurrency:  1,
+			DrainTime:    time.Second, ParentShutdownTime: 2 * time.Second,
 			StopTimeout:   5 * time.Second,
+			Count:         metrics.NewAgent(),
 			Stdout:        logs,
 			Log:           log,
 			EnvoyLog:      log.With("source", "envoy", "pod", config.Pod),

@@ -1,0 +1,222 @@
+package envoy_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
+
+	"fairlead.dev/fairlead/agent/envoy"
+)
+
+var _ = Describe("A hot restart", func() {
+	var (
+		h    *harness
+		port int
+	)
+	BeforeEach(func() {
+		h, port = newHarness(), freePort()
+		h.options.Bootstrap = serving(h.dir, port, "here")
+	})
+
+	gone := func(pid int) {
+		GinkgoHelper()
+		Eventually(func() error { return syscall.Kill(pid, 0) }).Within(patience).Should(MatchError(syscall.ESRCH), "the predecessor ends")
+	}
+
+	It("loses no request, again and again, and statistics go on", func(ctx SpecContext) {
+		h.run()
+		first := h.live()
+		load := startLoad(port, 4)
+		previous := first.PID
+		// Envoy hands on what was counted since it was last asked, and what it had by then
+		// is what it says when it is asked.
+		var answered int64
+		count := func() {
+			GinkgoHelper()
+			n, err := envoy.NewAdmin(h.dir.AdminSocket()).Statistic(ctx, "http.inbound_80.downstream_rq_total")
+			Expect(err).NotTo(HaveOccurred())
+			answered += n
+		}
+		for n := range 3 {
+			count()
+			h.supervisor.Restart("the test wants one")
+			status := h.epoch(n + 1)
+			Expect(status.PID).NotTo(Equal(previous))
+			gone(previous)
+			previous = status.PID
+		}
+		load.stop()
+		Expect(load.lost()).To(BeEmpty())
+		Expect(h.count.all()).To(HaveEach("hot succeeded"))
+		Expect(h.supervisor.Status().Since).To(Equal(first.Since), "it was live all the time")
+		count()
+		// But for what is counted between its answer and its noting what it has handed on.
+		Expect(answered).To(BeNumerically("~", load.asked.Load(), load.asked.Load()/100), "each request is counted once")
+	})
+
+	It("takes what was asked for meanwhile into the next one", func() {
+		h.run()
+		h.live()
+		for _, reason := range []string{"one", "two", "two", "three"} {
+			h.supervisor.Restart(reason)
+		}
+		h.epoch(1)
+		h.supervisor.Restart("four")
+		h.supervisor.Restart("five")
+		h.epoch(2)
+		Consistently(h.supervisor.Status).WithTimeout(3*time.Second).Should(HaveField("Epoch", 2), "nothing is left to do")
+		Expect(h.supervisor.Status().LastRestart).To(HaveField("Reason", "four; five"))
+	})
+
+	It("leaves the serving Envoy alone when the new bootstrap is refused", func() {
+		var broken atomic.Bool
+		good := h.options.Bootstrap
+		h.options.Bootstrap = func(epoch int) ([]byte, error) {
+			if broken.Load() {
+				return []byte(`{"no_such_field": 1}`), nil
+			}
+			return good(epoch)
+		}
+		h.run()
+		before := h.live()
+		load := startLoad(port, 1)
+		broken.Store(true)
+		h.supervisor.Restart("a bad idea")
+		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("LastRestart", HaveValue(And(
+			HaveField("Result", "refused"), HaveField("Reason", ContainSubstring("no_such_field"))))))
+		Expect(h.supervisor.Status()).To(And(HaveField("PID", before.PID), HaveField("State", envoy.Live)))
+
+		broken.Store(false)
+		h.supervisor.Restart("a better one")
+		h.epoch(1)
+		load.stop()
+		Expect(load.lost()).To(BeEmpty())
+	})
+
+	It("waits for a control plane that cannot be reached", func() {
+		var reachable atomic.Bool
+		h.options.Probe = func(context.Context) error {
+			if !reachable.Load() {
+				return errors.New("nobody there")
+			}
+			return nil
+		}
+		h.run()
+		pid := h.live().PID
+		h.supervisor.Restart("for once")
+		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("LastRestart", HaveValue(And(
+			HaveField("Result", "refused"), HaveField("Reason", ContainSubstring("nobody there"))))))
+		Expect(h.supervisor.Status()).To(And(HaveField("PID", pid), HaveField("State", envoy.Live)))
+		reachable.Store(true)
+		h.epoch(1)
+		Expect(h.supervisor.Status().LastRestart).To(HaveField("Reason", "for once"))
+	})
+
+	It("leaves the serving Envoy alone when the next epoch fails, and comes off later", func() {
+		// It dies while it initializes, which in Envoy's shared memory bars all others.
+		bad := filepath.Join(h.dir.Path(), "pressure-bad")
+		var broken atomic.Bool
+		good := h.options.Bootstrap
+		h.options.Bootstrap = func(epoch int) ([]byte, error) {
+			content, err := good(epoch)
+			if broken.Load() {
+				// Not an address of this machine: validation does not bind.
+				return []byte(strings.Replace(string(content), `"127.0.0.1"`, `"203.0.113.7"`, 1)), err
+			}
+			return content, err
+		}
+		h.run()
+		pid := h.live().PID
+		load := startLoad(port, 1)
+		broken.Store(true)
+		h.supervisor.Restart("elsewhere")
+		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("LastRestart", HaveValue(HaveField("Result", "failed"))))
+		Expect(h.supervisor.Status().LastRestart.Reason).To(ContainSubstring("exited with code 1"))
+		Expect(h.supervisor.Status()).To(And(HaveField("PID", pid), HaveField("State", envoy.Live)))
+		Expect(bad).NotTo(BeAnExistingFile())
+
+		broken.Store(false)
+		h.supervisor.Restart("here again")
+		h.epoch(1)
+		load.stop()
+		Expect(load.lost()).To(BeEmpty())
+	})
+
+	It("gives up on an epoch that does not become live", func() {
+		h.options.RestartTimeout = time.Second
+		good := h.options.Bootstrap
+		var hopeless atomic.Bool
+		h.options.Bootstrap = func(epoch int) ([]byte, error) {
+			content, err := good(epoch)
+			if hopeless.Load() {
+				// It waits for clusters that nobody sends.
+				return []byte(strings.Replace(string(content), `"static_resources": {`, `"node": {"id": "a", "cluster": "b"},
+  "dynamic_resources": {"cds_config": {"resource_api_version": "V3", "initial_fetch_timeout": "0s", "api_config_source": {
+    "api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "nobody"}}]}}},
+  "static_resources": {"clusters": [{"name": "nobody", "type": "STATIC", "connect_timeout": "1s"}], `, 1)), err
+			}
+			return content, err
+		}
+		h.run()
+		pid := h.live().PID
+		load := startLoad(port, 1)
+		hopeless.Store(true)
+		h.supervisor.Restart("in vain")
+		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("LastRestart", HaveValue(And(HaveField("Result", "failed"),
+			HaveField("Reason", ContainSubstring("not live within 1s"))))))
+		Expect(h.supervisor.Status()).To(And(HaveField("PID", pid), HaveField("State", envoy.Live)))
+		hopeless.Store(false)
+		h.epoch(1)
+		load.stop()
+		Expect(load.lost()).To(BeEmpty())
+	})
+
+	It("is a cold start where the versions do not go together", func() {
+		path := filepath.Join(h.dir.Path(), "envoy-link")
+		Expect(os.Symlink(binary, path)).To(Succeed())
+		h.options.Binary = path
+		h.run()
+		pid := h.live().PID
+		// A script in its place, which says that it is of another protocol.
+		script := path + ".new"
+		Expect(os.WriteFile(script, []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+binary+" \"$@\";; esac\n"), 0o700)).To(Succeed())
+		Expect(os.Rename(script, path)).To(Succeed())
+		h.supervisor.Restart("another Envoy")
+		gone(pid)
+		status := h.live()
+		Expect(status.Epoch).To(BeZero())
+		Expect(h.logs).To(gbytes.Say(`Draining Envoy to start it cold.*hot-restart version is 10.1 and that of the one that serves 11.104`))
+		Expect(h.count.all()).To(Equal([]string{"cold succeeded"}))
+	})
+
+	It("is finished before a stop that comes meanwhile", func() {
+		h.run()
+		h.live()
+		load := startLoad(port, 1)
+		h.supervisor.Restart("now")
+		h.stop(errors.New("and stop"))
+		Expect(h.result()).To(Succeed())
+		load.stop()
+		Expect(h.supervisor.Status()).To(And(HaveField("State", envoy.Draining), HaveField("PID", 0)))
+	})
+
+	It("is survived by the successor's crash", func() {
+		h.options.Rescue = envoy.Rescue{Tokens: 1, Delay: time.Millisecond, Refill: time.Hour}
+		h.options.ParentShutdownTime = time.Minute
+		h.run()
+		h.live()
+		h.supervisor.Restart("first")
+		pid := h.epoch(1).PID
+		Expect(syscall.Kill(pid, syscall.SIGKILL)).To(Succeed())
+		Eventually(h.supervisor.Status).Within(patience).Should(And(HaveField("State", envoy.Live), HaveField("Epoch", 0), HaveField("RescueTokens", 0)), "it is rescued")
+	})
+})
