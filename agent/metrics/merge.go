@@ -50,8 +50,8 @@ func kindOf(text []byte) (kind, bool) {
 // merger writes the answers of targets as one answer.
 //
 // A parser takes only one description of a family: the first one. A later target that
-// has a family of that name, too, adds its samples if it calls the type the same; if
-// not, its samples are left out.
+// has a family of that name, too, adds its samples if it calls the type the same, or the
+// first one called it nothing; if not, its samples are left out.
 type merger struct {
 	out *bufio.Writer
 	// Of the names only hashes are kept: of a large mesh Envoy has many.

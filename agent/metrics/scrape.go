@@ -46,8 +46,8 @@ type Options struct {
 	Targets []Target
 }
 
-// handler answers scrapes.
-type handler struct {
+// scrapes is the handler of NewHandler.
+type scrapes struct {
 	Options
 	missing counter
 	// Buffers are as long as the longest line, and scrapes are seldom at once.
@@ -64,17 +64,17 @@ type handler struct {
 //   - conflict: families that a target before it has, too, but of another type, or
 //     whose names begin like the agent's own
 func NewHandler(options Options) http.Handler {
-	h := &handler{Options: options}
-	h.readers.New = func() any { return bufio.NewReaderSize(nil, longestLine) }
+	s := &scrapes{Options: options}
+	s.readers.New = func() any { return bufio.NewReaderSize(nil, longestLine) }
 	for _, t := range options.Targets {
 		for _, reason := range []string{down, slow, malformed, conflict} {
-			h.missing.add(0, "target", t.Name, "reason", reason)
+			s.missing.add(0, "target", t.Name, "reason", reason)
 		}
 	}
-	return h
+	return s
 }
 
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *scrapes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	longest := scrapeTime(r.Header)
 	// Not every writer has deadlines; the server's have.
@@ -84,9 +84,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	// All are asked at once, and each has its share of the time: one that is stuck takes
 	// nothing from those after it.
-	opened := make([]*opening, len(h.Targets))
-	for i, t := range h.Targets {
-		share := longest * time.Duration(i+1) / time.Duration(len(h.Targets))
+	opened := make([]*opening, len(s.Targets))
+	for i, t := range s.Targets {
+		share := longest * time.Duration(i+1) / time.Duration(len(s.Targets))
 		opened[i] = open(r.Context(), t, share)
 	}
 	defer func() {
@@ -96,14 +96,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 
 	var own page
-	h.writeOwn(&own, started)
+	s.writeOwn(&own, started)
 	_, _ = out.Write(own.Bytes())
 	own.Reset()
 	merged := newMerger(out)
 	p := &own
 	p.family(ownPrefix+"scrape_target_up", "gauge", "1 if all metrics of the target are in this answer, else 0.")
 	for i, o := range opened {
-		reason := h.hand(o, merged, 1<<i)
+		reason := s.hand(o, merged, 1<<i)
 		if r.Context().Err() != nil {
 			// The scraper has gone, which is no fault of the target's.
 			return
@@ -111,12 +111,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		up := 1.0
 		if reason != "" {
 			up = 0
-			h.missing.add(1, "target", o.target.Name, "reason", reason)
+			s.missing.add(1, "target", o.target.Name, "reason", reason)
 		}
 		p.sample(ownPrefix+"scrape_target_up", labelSet("target", o.target.Name), up)
 	}
 	if len(opened) > 0 {
-		p.counters(ownPrefix+"scrape_errors_total", "Scrapes in which metrics of a target were missing.", &h.missing)
+		p.counters(ownPrefix+"scrape_errors_total", "Scrapes in which metrics of a target were missing.", &s.missing)
 		_, _ = out.Write(p.Bytes())
 	}
 	// An error means that the scraper has gone.
@@ -124,7 +124,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // hand writes the metrics of a target, and returns why some are missing.
-func (h *handler) hand(o *opening, merged *merger, bit uint8) (reason string) {
+func (s *scrapes) hand(o *opening, merged *merger, bit uint8) (reason string) {
 	<-o.done
 	if o.err != nil {
 		if o.ctx.Err() != nil {
@@ -132,11 +132,11 @@ func (h *handler) hand(o *opening, merged *merger, bit uint8) (reason string) {
 		}
 		return down
 	}
-	in := h.readers.Get().(*bufio.Reader)
+	in := s.readers.Get().(*bufio.Reader)
 	in.Reset(o.body)
 	defer func() {
 		in.Reset(nil)
-		h.readers.Put(in)
+		s.readers.Put(in)
 	}()
 	mediaType, _, _ := mime.ParseMediaType(o.contentType)
 	a := &answer{merger: merged, target: bit, openMetrics: mediaType == "application/openmetrics-text"}
