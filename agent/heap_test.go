@@ -15,7 +15,7 @@ func machine(t *testing.T, limit string) string {
 	root := t.TempDir()
 	for path, content := range map[string]string{
 		"proc/self/cgroup":         "0::/\n",
-		"proc/self/mountinfo":      "30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+		"proc/self/mountinfo":      "30 22 0:26 / /sys/fs/cgroup rw - cgroup2 none rw\n",
 		"sys/fs/cgroup/memory.max": limit + "\n",
 	} {
 		path = filepath.Join(root, path)
@@ -65,7 +65,7 @@ func TestHeapLimit(t *testing.T) {
 
 func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
 	certs := t.TempDir()
-	print := func(flags ...string) string {
+	printed := func(flags ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
 		arguments := append([]string{"bootstrap", "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent", "--certs-dir=" + certs}, flags...)
@@ -75,10 +75,10 @@ func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
 		return stdout.String()
 	}
 	const socket, proof = "--xds-socket=/run/xds.sock", "/run/agent/proof.sock"
-	if out := print(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
+	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
 		t.Errorf("there is no certificate, but the bootstrap names one:\n%s", out)
 	}
-	if out := print("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
+	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
 		t.Errorf("the manager asks for a certificate, but the bootstrap names none:\n%s", out)
 	}
 	for _, name := range []string{"root-cert.pem", "cert-chain.pem", "key.pem"} {
@@ -86,7 +86,7 @@ func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out := print(socket); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
+	if out := printed(socket); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
 		t.Errorf("there is a certificate, but the bootstrap does not name it:\n%s", out)
 	}
 }

@@ -58,6 +58,7 @@ func TestPressureEndsConnectionsPolitely(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer func() { _ = response.Body.Close() }()
 			if response.StatusCode != http.StatusOK {
 				t.Fatal(response.Status)
 			}

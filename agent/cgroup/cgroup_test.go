@@ -27,8 +27,8 @@ func tree(t *testing.T, files map[string]string) string {
 
 const (
 	rootMount = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
-	v2Mount   = "30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-	v1Mount   = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+	v2Mount   = "30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 none rw,nsdelegate\n"
+	v1Mount   = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup none rw,cpu\n35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup none rw,memory\n"
 	unlimited = "9223372036854771712\n"
 	v2Events  = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"
 )
@@ -95,7 +95,7 @@ func TestMemory(t *testing.T) {
 		"hybrid: memory is with version 1": {
 			files: map[string]string{
 				"proc/self/cgroup":                             "4:memory:/one\n0::/two\n",
-				"proc/self/mountinfo":                          "31 22 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n" + v1Mount,
+				"proc/self/mountinfo":                          "31 22 0:38 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n" + v1Mount,
 				"sys/fs/cgroup/memory/one/memory.oom_control":  "oom_kill 4\n",
 				"sys/fs/cgroup/unified/two/memory.max":         "1\n",
 				"sys/fs/cgroup/memory/memory.limit_in_bytes":   "2000\n",
