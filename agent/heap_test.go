@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,33 +58,5 @@ func TestHeapLimit(t *testing.T) {
 		if got := strings.Join(s.warnings, "\n"); (test.warning == "") != (got == "") || !strings.Contains(got, test.warning) {
 			t.Errorf("%s of %s warns %q, want %q", test.flag, test.cgroup, got, test.warning)
 		}
-	}
-}
-
-func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
-	certs := t.TempDir()
-	printed := func(flags ...string) string {
-		t.Helper()
-		var stdout, stderr bytes.Buffer
-		arguments := append([]string{"bootstrap", "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent", "--certs-dir=" + certs}, flags...)
-		if status := run(context.Background(), arguments, environment{}.lookup, &stdout, &stderr); status != 0 {
-			t.Fatalf("status %d: %s", status, &stderr)
-		}
-		return stdout.String()
-	}
-	const socket, proof = "--xds-socket=/run/xds.sock", "/run/agent/proof.sock"
-	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
-		t.Errorf("there is no certificate, but the bootstrap names one:\n%s", out)
-	}
-	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
-		t.Errorf("the manager asks for a certificate, but the bootstrap names none:\n%s", out)
-	}
-	for _, name := range []string{"root-cert.pem", "cert-chain.pem", "key.pem"} {
-		if err := os.WriteFile(filepath.Join(certs, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out := printed(socket); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
-		t.Errorf("there is a certificate, but the bootstrap does not name it:\n%s", out)
 	}
 }

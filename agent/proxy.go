@@ -43,7 +43,7 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	supervisor := envoy.New(envoy.Options{
 		Binary:       binary,
 		Dir:          dir,
-		Bootstrap:    func(int) ([]byte, error) { return bootstrap.Build(s.bootstrap) },
+		Bootstrap:    func(epoch int) ([]byte, error) { return bootstrap.Build(s.bootstrapOf(epoch, false)) },
 		ControlPlane: s.xdsSocket,
 		Concurrency:  s.concurrency,
 		DrainTime:    s.drainTime, ParentShutdownTime: s.parentShutdownTime, RestartTimeout: s.restartTimeout,

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
+	"fairlead.dev/fairlead/agent/certs"
 )
 
 // inBootstrap are the flags that the bootstrap is made of: a successor of Envoy takes
@@ -52,7 +53,8 @@ func (s *settings) bootstrapOf(epoch int, certificates bool) bootstrap.Config {
 	c := s.bootstrap
 	c.PressureFile = filepath.Join(s.dir, "pressure-"+strconv.Itoa(epoch))
 	if certificates {
-		c.CertsDir, c.ProofSocket = filepath.Join(s.dir, "certs"), filepath.Join(s.dir, "proof.sock")
+		paths := certs.PathsIn(s.dir)
+		c.CertsDir, c.ProofSocket = paths.Folder, paths.ProofSocket
 	}
 	return c
 }
@@ -60,7 +62,7 @@ func (s *settings) bootstrapOf(epoch int, certificates bool) bootstrap.Config {
 // hasCertificate tells whether the mounted folder has what the agent would copy. Whether
 // it is any good is for the agent to find out when it runs.
 func hasCertificate(dir string) bool {
-	for _, name := range []string{"root-cert.pem", "cert-chain.pem", "key.pem"} {
+	for _, name := range []string{certs.RootsFile, certs.ChainFile, certs.KeyFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return false
 		}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fairlead.dev/fairlead/agent/bootstrap"
+	"fairlead.dev/fairlead/agent/certs"
 )
 
 // configured is a file of flags.
@@ -119,5 +122,42 @@ func TestBootstrapCommandReadsTheFile(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if status := run(context.Background(), []string{"bootstrap", "--config", path}, environment{}.lookup, &stdout, &stderr); status != 0 || !strings.Contains(stdout.String(), `"REVISION": "canary"`) {
 		t.Errorf("status %d, output %s, errors %s", status, &stdout, &stderr)
+	}
+}
+
+func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
+	mounted := t.TempDir()
+	printed := func(flags ...string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		arguments := append([]string{"bootstrap", "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent", "--certs-dir=" + mounted}, flags...)
+		if status := run(context.Background(), arguments, environment{}.lookup, &stdout, &stderr); status != 0 {
+			t.Fatalf("status %d: %s", status, &stderr)
+		}
+		return stdout.String()
+	}
+	for _, pair := range [][2]string{
+		{bootstrap.CertificateSecret, certs.CertificateSecret}, {bootstrap.RootsSecret, certs.RootsSecret},
+		{"/run/agent/certs/" + bootstrap.CertificateFile, certs.PathsIn("/run/agent").CertificateSDS},
+		{"/run/agent/certs/" + bootstrap.RootsFile, certs.PathsIn("/run/agent").RootsSDS},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("the bootstrap names %s, but the agent writes %s", pair[0], pair[1])
+		}
+	}
+	const socket, proof = "--xds-socket=/run/xds.sock", "/run/agent/proof.sock"
+	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
+		t.Errorf("there is no certificate, but the bootstrap names one:\n%s", out)
+	}
+	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
+		t.Errorf("the manager asks for a certificate, but the bootstrap names none:\n%s", out)
+	}
+	for _, name := range []string{certs.RootsFile, certs.ChainFile, certs.KeyFile} {
+		if err := os.WriteFile(filepath.Join(mounted, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := printed(socket); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
+		t.Errorf("there is a certificate, but the bootstrap does not name it:\n%s", out)
 	}
 }
