@@ -19,8 +19,11 @@ lines, and comments that begin with '#'. A flag that takes a list may have sever
 	if s.Command == "proxy" {
 		b.WriteString(`
 Status:
-  /ready    200 while Envoy is live, else 503; the body says why
-  /status   JSON: state, reason, since, epoch, pid, node
+  GET  /ready            200 while Envoy is live, else 503; the body says why. Also /healthz/ready
+  GET  /status           JSON: state, reason, since, epoch, pid, node and more
+  GET  /metrics          the agent's own, Envoy's and those of --app-metrics, in Prometheus' text format
+  GET  /app-health/...   the probes of --app-probes, handed on to the application
+  POST /quitquitquit     stop gracefully; from the same Pod only
 States: starting, live, unresponsive, draining, backing-off, failed.
 
 Exit status: 0 if it was told to stop, 1 if Envoy failed, 2 if the flags are wrong.

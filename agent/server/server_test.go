@@ -167,6 +167,29 @@ func TestSilentClientsDoNotKeepProbesOut(t *testing.T) {
 	}
 }
 
+// A client that leaves the server waiting is left, whatever it does not send.
+func TestSilentClientsAreLeft(t *testing.T) {
+	path, stop := onSocket(t, Options{Node: node, Status: in(envoy.Live), Quit: func() {}})
+	// After the tests below, which go on when this function has returned.
+	t.Cleanup(stop)
+	for name, request := range map[string]string{
+		"half a request":        "GET /ready HTTP/1.1\r\nHost: agent\r\n",
+		"a body never sent":     "POST /quitquitquit HTTP/1.1\r\nHost: agent\r\nContent-Length: 10\r\n\r\n",
+		"chunks that never end": "GET /status HTTP/1.1\r\nHost: agent\r\nTransfer-Encoding: chunked\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connection := dial(t, path)
+			if _, err := io.WriteString(connection, request); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, connection); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection is still open")
+			}
+		})
+	}
+}
+
 // A stream that nobody reads must not be in the way of those who ask for little.
 func TestNobodyWaitsForASlowScraper(t *testing.T) {
 	writing := make(chan struct{}, 1)
