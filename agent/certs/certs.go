@@ -67,6 +67,9 @@ type Options struct {
 	// Recheck is how often Mount is read again in case its change went unnoticed. It
 	// defaults to DefaultRecheck.
 	Recheck time.Duration
+	// ProofPatience is how long Prove waits for Envoy before it complains. It defaults to
+	// DefaultProofPatience.
+	ProofPatience time.Duration
 	// Now defaults to time.Now. Validity is judged by it.
 	Now func() time.Time
 	// Log defaults to slog.Default.
@@ -79,8 +82,12 @@ type Options struct {
 	Refused func(error)
 }
 
-// DefaultRecheck is how often the mounted folder is read again.
-const DefaultRecheck = time.Minute
+const (
+	// DefaultRecheck is how often the mounted folder is read again.
+	DefaultRecheck = time.Minute
+	// DefaultProofPatience is far more than Envoy takes, which is milliseconds.
+	DefaultProofPatience = 30 * time.Second
+)
 
 // Certificate describes the generation that was stored last. It holds no secret.
 type Certificate struct {

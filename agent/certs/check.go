@@ -270,12 +270,14 @@ func parseKey(content []byte) (crypto.Signer, []byte, error) {
 		}
 		return key, encoded, nil
 	case *ecdsa.PrivateKey:
-		if key.Curve == elliptic.P224() {
-			return nil, nil, complain(KeyFile, "is an ECDSA key on the curve P-224, which Envoy does not take: use P-256")
+		// Envoy reads a key on P-521 and serves with it, but takes no certificate of that
+		// kind from its callers.
+		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
+			return nil, nil, complain(KeyFile, "is an ECDSA key on the curve %s, which Envoy does not take from its peers: use P-256", key.Curve.Params().Name)
 		}
 		return key, encoded, nil
 	default:
-		return nil, nil, complain(KeyFile, "is neither an ECDSA nor an RSA key, and Envoy takes no other: use ECDSA on P-256")
+		return nil, nil, complain(KeyFile, "is neither an ECDSA nor an RSA key, and Envoy takes no other from its peers: use ECDSA on P-256")
 	}
 }
 

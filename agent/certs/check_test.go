@@ -96,6 +96,7 @@ func TestRefuses(t *testing.T) {
 	shortRSA := must(rsa.GenerateKey(rand.Reader, 1024))
 	_, ed := must2(ed25519.GenerateKey(rand.Reader))
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
+	p521 := must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))
 	half := func(b []byte) []byte { return b[:len(b)/2] }
 	for name, test := range map[string]struct {
 		content map[string][]byte
@@ -125,6 +126,8 @@ func TestRefuses(t *testing.T) {
 			"key.pem is neither an ECDSA nor an RSA key"},
 		"P-224": {certified(&p224.PublicKey, "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(p224))),
 			"key.pem is an ECDSA key on the curve P-224"},
+		"P-521": {certified(&p521.PublicKey, "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(p521))),
+			"key.pem is an ECDSA key on the curve P-521, which Envoy does not take from its peers: use P-256"},
 		"an encrypted key": {with(good, certs.KeyFile, encode("ENCRYPTED PRIVATE KEY", []byte("secret"))),
 			"key.pem is encrypted"},
 		"a key encrypted as in former times": {with(good, certs.KeyFile, pem.EncodeToMemory(&pem.Block{

@@ -11,3 +11,6 @@ func Check(content map[string][]byte, now time.Time) (Certificate, map[string][]
 	}
 	return s.about, s.files, nil
 }
+
+// Take reads what is mounted at once.
+func (f *Folder) Take() (bool, error) { return f.take() }

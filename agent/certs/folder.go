@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -13,13 +14,14 @@ import (
 // Folder is the agent's folder of certificates. Make it with New, call Prepare once, then
 // Run; everything else may be called at any time from anywhere.
 type Folder struct {
-	mount   string
-	recheck time.Duration
-	now     func() time.Time
-	log     *slog.Logger
-	changed func(Certificate)
-	refused func(error)
-	paths   Paths
+	mount    string
+	recheck  time.Duration
+	patience time.Duration
+	now      func() time.Time
+	log      *slog.Logger
+	changed  func(Certificate)
+	refused  func(error)
+	paths    Paths
 
 	mu     sync.Mutex
 	store  store
@@ -32,12 +34,15 @@ type Folder struct {
 // New touches nothing.
 func New(o Options) *Folder {
 	f := &Folder{
-		mount: o.Mount, recheck: o.Recheck, now: o.Now, log: o.Log, changed: o.Changed, refused: o.Refused,
+		mount: filepath.Clean(o.Mount), recheck: o.Recheck, patience: o.ProofPatience, now: o.Now, log: o.Log, changed: o.Changed, refused: o.Refused,
 		paths: PathsIn(o.Dir),
 	}
 	f.store.paths = f.paths
 	if f.recheck == 0 {
 		f.recheck = DefaultRecheck
+	}
+	if f.patience == 0 {
+		f.patience = DefaultProofPatience
 	}
 	if f.now == nil {
 		f.now = time.Now
@@ -48,7 +53,6 @@ func New(o Options) *Folder {
 	if f.changed == nil {
 		f.changed = func(Certificate) {}
 	}
-	f.mount = filepath.Clean(f.mount)
 	if f.refused == nil {
 		f.refused = func(error) {}
 	}
@@ -92,6 +96,9 @@ const (
 	// changingTries is how often files that change while they are read are read again
 	// before somebody is told.
 	changingTries = 20
+	// changingPause is for files that are still being written after that: their end may
+	// go by without an event.
+	changingPause = time.Second
 )
 
 // Run follows the mounted folder until the context ends.
@@ -104,8 +111,8 @@ func (f *Folder) Run(ctx context.Context) {
 	settled := time.NewTimer(0)
 	defer settled.Stop()
 	settling, changing := true, 0
-	wait := func() {
-		settled.Reset(settle)
+	wait := func(pause time.Duration) {
+		settled.Reset(pause)
 		settling = true
 	}
 	for {
@@ -114,24 +121,25 @@ func (f *Folder) Run(ctx context.Context) {
 			return
 		case event := <-w.events:
 			if w.concerns(event) {
-				wait()
+				wait(settle)
 			}
 		case err := <-w.errors:
 			f.log.Debug("Events of the mounted folder were lost", "error", err)
-			wait()
+			wait(settle)
 		case <-recheck.C:
 			if !settling {
-				wait()
+				wait(settle)
 			}
 		case <-settled.C:
 			settling = false
 			w.follow()
 			taken, err := f.take()
 			if errors.Is(err, errChanging) {
-				wait()
 				if changing++; changing < changingTries {
+					wait(settle)
 					continue
 				}
+				wait(changingPause)
 			} else {
 				changing = 0
 			}
@@ -153,7 +161,10 @@ func (f *Folder) take() (taken bool, err error) {
 	}
 	if err != nil {
 		var c *complaint
-		if errors.As(err, &c) && c.file != f.mount {
+		switch {
+		case errors.Is(err, errChanging):
+			err = fmt.Errorf("%s %w", f.mount, err)
+		case errors.As(err, &c) && c.file != f.mount:
 			c.file = filepath.Join(f.mount, c.file)
 		}
 		return false, err

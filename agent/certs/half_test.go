@@ -51,6 +51,37 @@ func TestNoHalfWrittenFileGetsThrough(t *testing.T) {
 	p.serves(after, "the last file is whole")
 }
 
+// Half of a bundle of roots is a good bundle of fewer roots. That its writer is not done is
+// told by the kernel, however long that takes.
+func TestWaitsForAWriter(t *testing.T) {
+	p := newPlace(t)
+	two := issue(t, authority()).With(must(testenv.NewAuthority("second")))
+	p.plain(two)
+	p.prepare()
+	p.run()
+	three := two.With(must(testenv.NewAuthority("third")))
+	f, err := os.OpenFile(filepath.Join(p.mount, certs.RootsFile), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.Write(authority().Roots); err != nil {
+		t.Fatal(err)
+	}
+	p.complains(p.mount + " has files that are still being written")
+	if !p.holds(two) {
+		t.Error("half a bundle was taken")
+	}
+	if _, err := f.Write(three.Roots[len(authority().Roots):]); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.serves(three, "the writer is done")
+	eventually(t, func() bool { return p.Status().Complaint == "" }, "there is nothing to complain about")
+}
+
 // While somebody swaps secrets as fast as possible, no reader finds two generations
 // mixed: not in what is mounted, and not behind the link.
 func TestNeverMixesGenerations(t *testing.T) {

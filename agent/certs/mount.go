@@ -21,7 +21,7 @@ const (
 )
 
 // errChanging means that the files were being written while they were read.
-var errChanging = errors.New("its files keep changing while they are read: write each to another name and rename it")
+var errChanging = errors.New("has files that are still being written: write each to another name, close it, and rename it")
 
 // readMount reads the three files of one generation: it reads them twice, and takes them
 // if they have not changed in between.
@@ -47,11 +47,28 @@ func readMount(mount string) (files, error) {
 		return nil, errChanging
 	}
 	for _, name := range fileNames {
-		if !bytes.Equal(first[name], second[name]) {
+		if !bytes.Equal(first[name], second[name]) || beingWritten(filepath.Join(folder, name)) {
 			return nil, errChanging
 		}
 	}
 	return first, nil
+}
+
+// beingWritten tells whether somebody has the file open for writing, as far as it can be
+// known: half a bundle of roots may look like a whole one. The kernel grants no read
+// lease on such a file (fcntl(2)), and none at all to who does not own it.
+func beingWritten(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = f.Close() }()
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		// Closing would do it, too, but whoever wants to write waits until then.
+		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return errors.Is(err, unix.EAGAIN)
 }
 
 // generationOf resolves the kubelet's link once, so that all files come from behind the

@@ -19,9 +19,9 @@ const (
 	// Envoy takes a change within milliseconds, once it gets to it.
 	firstPause = 5 * time.Millisecond
 	maxPause   = time.Second
-	// slowPause is for an Envoy that has been asked in vain for proofPatience.
-	slowPause     = 5 * time.Second
-	proofPatience = 30 * time.Second
+	// slowShare of Options.ProofPatience is the pause for an Envoy that has been asked in
+	// vain for that long: 5 s of 30.
+	slowShare = 6
 	// nudgeAfter is when Envoy is made to look again, in case it missed the change.
 	nudgeAfter = 2 * time.Second
 	// lookTimeout bounds one handshake with an Envoy that hangs.
@@ -82,8 +82,8 @@ func Handshake(ctx context.Context, socket string, own tls.Certificate) (Served,
 }
 
 // Prove finds out by handshakes whether Envoy serves the current certificate and judges its
-// peers by the current roots, and returns when it does or the context ends. After half a
-// minute in vain it says so in Status and in the log, and goes on asking. If the
+// peers by the current roots, and returns when it does or the context ends. After
+// Options.ProofPatience in vain it says so in Status and in the log, and goes on asking. If the
 // certificate changes meanwhile, the newest is what is to be proven.
 func (f *Folder) Prove(ctx context.Context) error {
 	started, generation := time.Now(), 0
@@ -103,11 +103,11 @@ func (f *Folder) Prove(ctx context.Context) error {
 		if waited > nudgeAfter {
 			f.nudge()
 		}
-		if waited > proofPatience {
+		if waited > f.patience {
 			if !told {
-				f.log.Warn("Envoy is not known to serve the current certificate", "generation", generation, "waited", proofPatience, "error", err)
+				f.log.Warn("Envoy is not known to serve the current certificate", "generation", generation, "waited", f.patience, "error", err)
 			}
-			told, pause = true, slowPause
+			told, pause = true, f.patience/slowShare
 			f.mu.Lock()
 			f.status.ProofComplaint = err.Error()
 			f.mu.Unlock()
@@ -117,8 +117,8 @@ func (f *Folder) Prove(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if pause < maxPause {
-			pause *= 2
+		if !told {
+			pause = min(2*pause, maxPause)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type watch struct {
 }
 
 func (f *Folder) watch() *watch {
-	w := &watch{mount: filepath.Clean(f.mount), log: f.log}
+	w := &watch{mount: f.mount, log: f.log}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.fail(err)
