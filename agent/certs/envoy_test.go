@@ -289,6 +289,9 @@ func TestEnvoyTakesTheFirstCertificateThatComes(t *testing.T) {
 		_, err := os.Stat(p.Paths().ProofSocket)
 		return err
 	}).Within(patience).Should(Succeed(), "Envoy listens without a certificate")
+	if err := p.Prove(t.Context()); err != nil || !p.Status().Proven.IsZero() {
+		t.Errorf("of no certificate was proven: %v, %+v", err, p.Status())
+	}
 	c := issue(t, authority())
 	p.secret(c)
 	p.serves(c, "a certificate was mounted")

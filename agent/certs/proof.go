@@ -84,7 +84,8 @@ func Handshake(ctx context.Context, socket string, own tls.Certificate) (Served,
 // Prove finds out by handshakes whether Envoy serves the current certificate and judges its
 // peers by the current roots, and returns when it does or the context ends. After
 // Options.ProofPatience in vain it says so in Status and in the log, and goes on asking. If the
-// certificate changes meanwhile, the newest is what is to be proven.
+// certificate changes meanwhile, the newest is what is to be proven. If there is none,
+// there is nothing to be proven, and it returns at once.
 func (f *Folder) Prove(ctx context.Context) error {
 	started, generation := time.Now(), 0
 	pause, told := firstPause, false
@@ -129,7 +130,7 @@ func (f *Folder) look(ctx context.Context) (generation int, err error) {
 	current := f.served
 	f.mu.Unlock()
 	if current == nil {
-		return 0, errors.New("there is no certificate to be served yet")
+		return 0, nil
 	}
 	generation = current.about.Generation
 	folder := f.store.generation(generation)
