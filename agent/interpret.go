@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/agent/flags"
@@ -17,6 +19,9 @@ func (s *settings) interpret() []error {
 		AgentVersion: version, AdminSocket: envoy.AdminSocket(s.dir), MaxConnections: s.maxConnections,
 	}
 	s.interpretControlPlane(&found)
+	if _, err := os.Stat(s.certsDir); err == nil || s.xdsAddress != "" || s.certsDir != defaultCertsDir {
+		s.expectsCertificates = true
+	}
 	s.interpretStatus(&found)
 	s.interpretWorkload(&found)
 	s.checkNumbers(&found)

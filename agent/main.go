@@ -93,7 +93,7 @@ func printBootstrap(s *settings, stdout, stderr io.Writer) int {
 	for _, warning := range s.warnings {
 		fmt.Fprintf(stderr, "fairlead-agent bootstrap: warning: %s\n", warning)
 	}
-	content, err := bootstrap.Build(s.bootstrapOf(0, s.xdsAddress != "" || hasCertificate(s.certsDir)))
+	content, err := bootstrap.Build(s.bootstrapOf(0))
 	if err == nil {
 		_, err = stdout.Write(content)
 	}

@@ -125,7 +125,7 @@ var _ = Describe("fairlead-agent proxy", func() {
 
 	It("stops in time, though Envoy hangs", func() {
 		startServer("1")
-		agent := start("--stop-timeout=100ms")
+		agent := start("--stop-timeout=100ms", "--termination-grace-period=2s")
 		agent.becomesReady()
 		kill(agent.envoyPID(), syscall.SIGSTOP)
 		agent.Terminate()
@@ -142,7 +142,7 @@ var _ = Describe("fairlead-agent proxy", func() {
 
 	It("exits with Envoy's last lines when Envoy is killed", func() {
 		startServer("1")
-		agent := start()
+		agent := start("--rescue-tokens=0")
 		agent.becomesReady()
 		pid := agent.envoyPID()
 		kill(pid, syscall.SIGKILL)
@@ -154,7 +154,7 @@ var _ = Describe("fairlead-agent proxy", func() {
 
 	It("tells the same as one record where machines read", func() {
 		startServer("1")
-		agent := start("--log-format=json")
+		agent := start("--log-format=json", "--rescue-tokens=0")
 		agent.becomesReady()
 		kill(agent.envoyPID(), syscall.SIGABRT)
 		Eventually(agent).Within(patience).Should(gexec.Exit(1))

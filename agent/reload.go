@@ -2,13 +2,11 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
-	"fairlead.dev/fairlead/agent/certs"
 )
 
 // inBootstrap are the flags that the bootstrap is made of: a successor of Envoy takes
@@ -47,25 +45,12 @@ func (s *settings) reload() (next *settings, unchangeable []string, err error) {
 	return next, unchangeable, nil
 }
 
-// bootstrapOf is what the bootstrap of an epoch is made of. Certificates are there once
-// the agent has copied them into its own folder.
-func (s *settings) bootstrapOf(epoch int, certificates bool) bootstrap.Config {
+// bootstrapOf is what the bootstrap of an epoch is made of.
+func (s *settings) bootstrapOf(epoch int) bootstrap.Config {
 	c := s.bootstrap
 	c.PressureFile = filepath.Join(s.dir, "pressure-"+strconv.Itoa(epoch))
-	if certificates {
-		paths := certs.PathsIn(s.dir)
-		c.CertsDir, c.ProofSocket = paths.Folder, paths.ProofSocket
+	if s.expectsCertificates {
+		c.CertsDir, c.ProofSocket = filepath.Join(s.dir, "certs"), filepath.Join(s.dir, "proof.sock")
 	}
 	return c
-}
-
-// hasCertificate tells whether the mounted folder has what the agent would copy. Whether
-// it is any good is for the agent to find out when it runs.
-func hasCertificate(dir string) bool {
-	for _, name := range []string{certs.RootsFile, certs.ChainFile, certs.KeyFile} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return false
-		}
-	}
-	return true
 }

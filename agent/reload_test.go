@@ -125,12 +125,11 @@ func TestBootstrapCommandReadsTheFile(t *testing.T) {
 	}
 }
 
-func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
-	mounted := t.TempDir()
+func TestBootstrapNamesTheCertificateIfOneIsExpected(t *testing.T) {
 	printed := func(flags ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		arguments := append([]string{"bootstrap", "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent", "--certs-dir=" + mounted}, flags...)
+		arguments := append([]string{"bootstrap", "--pod-name=a", "--pod-namespace=b", "--dir=/run/agent"}, flags...)
 		if status := run(context.Background(), arguments, environment{}.lookup, &stdout, &stderr); status != 0 {
 			t.Fatalf("status %d: %s", status, &stderr)
 		}
@@ -147,17 +146,12 @@ func TestBootstrapNamesTheCertificateIfThereIsOne(t *testing.T) {
 	}
 	const socket, proof = "--xds-socket=/run/xds.sock", "/run/agent/proof.sock"
 	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
-		t.Errorf("there is no certificate, but the bootstrap names one:\n%s", out)
+		t.Errorf("there is none at the usual place, but the bootstrap names one:\n%s", out)
 	}
 	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
 		t.Errorf("the manager asks for a certificate, but the bootstrap names none:\n%s", out)
 	}
-	for _, name := range []string{certs.RootsFile, certs.ChainFile, certs.KeyFile} {
-		if err := os.WriteFile(filepath.Join(mounted, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out := printed(socket); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
-		t.Errorf("there is a certificate, but the bootstrap does not name it:\n%s", out)
+	if out := printed(socket, "--certs-dir=/run/certs-to-come"); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
+		t.Errorf("a folder for them was given, but the bootstrap does not name it:\n%s", out)
 	}
 }

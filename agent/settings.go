@@ -48,6 +48,11 @@ type settings struct {
 	logFormat, logLevel, envoyLogLevel   string
 	config                               string
 
+	// expectsCertificates: the bootstrap names the agent's folder of certificates. Envoy
+	// then takes the first one whenever it comes, but complains until it does; a proxy
+	// that is to have none is spared that.
+	expectsCertificates bool
+
 	bootstrap     bootstrap.Config
 	probes        probe.Probes
 	shownLevel    slog.Level
@@ -62,6 +67,9 @@ type settings struct {
 	// cgroupRoot is "/" but in tests.
 	cgroupRoot string
 }
+
+// defaultCertsDir is where the injector mounts them.
+const defaultCertsDir = "/etc/certs"
 
 // Values of --certificate-reload.
 const (
@@ -103,7 +111,7 @@ func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
 }
 
 func (s *settings) certificateFlags(f *pflag.FlagSet) {
-	f.StringVar(&s.certsDir, "certs-dir", "/etc/certs", "`folder` with root-cert.pem, cert-chain.pem and key.pem. It may come later, or never without --xds-address")
+	f.StringVar(&s.certsDir, "certs-dir", defaultCertsDir, "`folder` with root-cert.pem, cert-chain.pem and key.pem. It may come later, or never without --xds-address")
 	f.StringVar(&s.certificateReload, "certificate-reload", reloadBySDS, "how a renewed certificate reaches Envoy: `sds`, without a restart, or hotRestart")
 	f.DurationVar(&s.certificateRecheck, "certificate-recheck", time.Minute, "how often the certificate is read again, in case its change went unnoticed")
 }

@@ -70,6 +70,8 @@ func startAgent(dir string, flags ...string) *agentProcess {
 	GinkgoHelper()
 	arguments := append([]string{
 		"proxy", "--pod-name=reviews-v1", "--pod-namespace=shop", "--dir=" + dir, "--envoy=" + envoyBinary, "--concurrency=1",
+		// Short, since the application of a spec goes on.
+		"--min-drain=0s", "--drain-time=1s", "--parent-shutdown-time=2s", "--stop-timeout=2s", "--termination-grace-period=4s",
 	}, flags...)
 	session, err := gexec.Start(exec.Command(built, arguments...), GinkgoWriter, GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())

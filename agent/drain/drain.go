@@ -125,15 +125,9 @@ func (d *drain) finished(ctx context.Context) bool {
 	if d.ApplicationEnded != nil && !d.applicationEnded {
 		d.applicationEnded = d.ApplicationEnded(ctx)
 	}
-	switch {
-	case !d.known, d.inbound > 0:
-		return false
-	case d.ApplicationEnded != nil:
-		// What it still had open it has given up itself.
-		return d.applicationEnded
-	default:
-		return d.outbound == 0
-	}
+	// An application that is there may call somebody any time; what one that ended had
+	// open has ended with it.
+	return d.known && d.inbound == 0 && d.outbound == 0 && (d.ApplicationEnded == nil || d.applicationEnded)
 }
 
 func (d *drain) outcome(result Result, began time.Time) Outcome {

@@ -28,7 +28,7 @@ func identify(path string) (identity, error) {
 	}
 	id := identity{size: info.Size(), changed: info.ModTime()}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		id.device, id.inode = uint64(stat.Dev), stat.Ino
+		id.device, id.inode = stat.Dev, stat.Ino
 	}
 	return id, nil
 }

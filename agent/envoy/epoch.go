@@ -73,7 +73,11 @@ func (s *Supervisor) prepareContent(ctx context.Context, epoch int, content []by
 	silent := newLogWriter(slog.New(slog.DiscardHandler), slog.LevelError)
 	validation := exec.CommandContext(limited, o.Binary, "--mode", "validate", "--config-path", path,
 		"--log-level", "warning", "--log-format", logFormat, "--log-format-escaped")
-	return path, validate(limited, s.launcher, validation, path, silent)
+	if err := validate(limited, s.launcher, validation, path, silent); err != nil {
+		return "", err
+	}
+	s.valid = bootstrapOf{epoch, content}
+	return path, nil
 }
 
 // launch runs an epoch from a bootstrap that is valid.
@@ -91,6 +95,7 @@ func (s *Supervisor) launch(epoch int, bootstrap string, baseID ...string) (*pro
 		return nil, err
 	}
 	s.started = true
+	p.bootstrap = s.valid
 	if epoch == 0 {
 		s.become(Starting, "waiting for Envoy's first answer", p)
 	}

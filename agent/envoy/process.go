@@ -59,6 +59,8 @@ type process struct {
 	cmd     *exec.Cmd
 	started time.Time
 	logs    *logWriter
+	// bootstrap is what it was started from.
+	bootstrap bootstrapOf
 	// mute is why it cannot be asked how it is; empty if it can.
 	mute string
 	// live: it was live when it was looked at first.

@@ -20,6 +20,9 @@ const (
 	Failed State = "failed"
 )
 
+// States are all that there are.
+var States = []string{string(Starting), string(Live), string(Unresponsive), string(Draining), string(BackingOff), string(Failed)}
+
 // Status is a State with its circumstances.
 type Status struct {
 	State State `json:"state"`

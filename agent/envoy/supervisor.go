@@ -90,8 +90,9 @@ type Supervisor struct {
 
 	// program is what the serving epoch was started from.
 	program program
-	// lastGood is the bootstrap that the last live epoch was started from.
-	lastGood bootstrapOf
+	// valid is the bootstrap that Envoy validated last, and lastGood the one that an epoch
+	// became live with.
+	valid, lastGood bootstrapOf
 	// started: there was an Envoy. served: the one that runs was live.
 	started, served bool
 	// kills is what OOMKills said when the process that runs was started.
@@ -184,7 +185,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 			s.become(o.state, o.reason, current)
 			steady = nil
 			if o.state == Live {
-				s.served = true
+				s.served, s.lastGood = true, current.bootstrap
 				steady = s.steady()
 			}
 			continue

@@ -72,12 +72,11 @@ func serving(dir *envoy.Dir, port int, answer string) func(epoch int) ([]byte, e
 
 // load asks a port again and again over kept connections until it is stopped.
 type load struct {
-	cancel       context.CancelFunc
-	asking       sync.WaitGroup
-	asked        atomic.Int64
-	mu           sync.Mutex
-	failures     []string
-	lastAnswered string
+	cancel   context.CancelFunc
+	asking   sync.WaitGroup
+	asked    atomic.Int64
+	mu       sync.Mutex
+	failures []string
 }
 
 func startLoad(port, connections int) *load {
@@ -122,19 +121,12 @@ func (l *load) ask(client *http.Client, port int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastAnswered = answer
 	switch {
 	case err != nil:
 		l.failures = append(l.failures, err.Error())
 	case response.StatusCode != http.StatusOK:
 		l.failures = append(l.failures, answer)
 	}
-}
-
-func (l *load) last() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lastAnswered
 }
 
 func (l *load) stop() {

@@ -18,12 +18,11 @@ const (
 	// longestConnection is the age at which an HTTP connection is ended: one that nobody
 	// reaches. Envoy has a timer for it only if it is set, and it is that timer which an
 	// agent that is to end cuts short, by Envoy's overload action reduce_timeouts: clients
-	// that make no request, or one long one, are told to go by GOAWAY or, between two
-	// requests of HTTP/1.1, by closing.
+	// that make no request, or one long one, are told to go by GOAWAY, and those of
+	// HTTP/1.1 with their next answer.
 	longestConnection = 365 * 24 * time.Hour
 	// drainTimeout is from the first GOAWAY, which asks the client to go, to the second,
-	// after which requests are refused (RFC 9113, section 6.8); an idle connection of
-	// HTTP/1.1 has as long to be used once more, and to be told. It is to be longer than
+	// after which requests are refused (RFC 9113, section 6.8). It is to be longer than
 	// a client and the network may hesitate, and every drain takes at least as long:
 	// Envoy's own 5 s are a sixth of the time that a Pod has to end.
 	drainTimeout = 2 * time.Second
@@ -40,8 +39,11 @@ func connectionManager(statPrefix string) *hcmv3.HttpConnectionManager {
 		NormalizePath:              wrapperspb.Bool(true),
 		CommonHttpProtocolOptions:  &corev3.HttpProtocolOptions{MaxConnectionDuration: durationpb.New(longestConnection)},
 		DrainTimeout:               durationpb.New(drainTimeout),
-		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		HttpFilters:                []*hcmv3.HttpFilter{router},
+		// An idle connection of HTTP/1.1 is not closed at that age but told with its next
+		// answer: a request may be on its way on it.
+		Http1SafeMaxConnectionDuration: true,
+		UpgradeConfigs:                 []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		HttpFilters:                    []*hcmv3.HttpFilter{router},
 	}
 }
 
