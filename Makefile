@@ -104,6 +104,10 @@ suites: build kube envoy ## Run the suites on the real API server and the real E
 test-net: envoy ## Try the redirect rules in network namespaces, with the real Envoy. Needs root and ip(8).
 	@go test -tags netns -count=1 -timeout 5m ./test/net
 
+.PHONY: test-chaos
+test-chaos: envoy envoy-older ## Try what happens to proxies under load, and write docs/reliability.md. Needs root, takes 10 minutes.
+	@FAIRLEAD_CHAOS=full go test -count=1 -timeout 30m -v ./test/chaos
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@hack/fuzz.sh $(FUZZTIME)
@@ -178,6 +182,10 @@ kube: ## Build the real Kubernetes programs and etcd (minutes the first time).
 .PHONY: envoy
 envoy: ## Fetch the pinned Envoy; ENVOY_BIN names one of your own.
 	@hack/envoy/fetch.sh $(BIN)
+
+.PHONY: envoy-older
+envoy-older: ## Fetch an older Envoy, which upgrades are tried with.
+	@hack/envoy/fetch.sh $(BIN) older
 
 .PHONY: tools
 tools: $(BIN)/controller-gen $(BIN)/kustomize $(BIN)/ginkgo $(BIN)/golangci-lint ## Build the development tools.
