@@ -40,6 +40,8 @@ type agent struct {
 
 	mu       sync.Mutex
 	settings *settings
+	// complaint is why the configuration is not the one that is written; empty if it is.
+	complaint string
 }
 
 func (a *agent) node() string { return a.settings.podNamespace + "/" + a.settings.podName }
@@ -62,6 +64,19 @@ func (a *agent) certificates() any {
 		return nil
 	}
 	return now
+}
+
+// configuration is a section of /status.
+func (a *agent) configuration() any {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settings.config == "" && a.complaint == "" {
+		return nil
+	}
+	return struct {
+		File      string `json:"file"`
+		Complaint string `json:"complaint,omitempty"`
+	}{a.settings.config, a.complaint}
 }
 
 func (a *agent) needsCertificate() bool {
@@ -136,7 +151,9 @@ func (a *agent) reload() (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next, unchangeable, err := a.settings.reload()
+	a.complaint = ""
 	if err != nil {
+		a.complaint = err.Error()
 		a.log.Error("Went on with the configuration that was, since the new one has mistakes", "error", err)
 		return false
 	}

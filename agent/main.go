@@ -47,6 +47,8 @@ const (
 )
 
 func main() {
+	// A sidecar is paid for by each Pod: 2 MiB less, for a collection a little more often.
+	debug.SetGCPercent(50)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	status := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()

@@ -72,6 +72,7 @@ var _ = Describe("fairlead-agent proxy, while it runs", func() {
 		write(config, "revision = two\nmax-connections = plenty\n")
 		Eventually(agent.Err).Within(patience).Should(gbytes.Say(`Went on with the configuration that was.*agent.conf:2.*max-connections`))
 		Expect(agent.envoyPID()).To(Equal(pid))
+		Expect(agent.text("/status")).To(ContainSubstring(`"complaint": "`))
 
 		write(config, "revision = two\nrescue-tokens = 3\n")
 		epoch(agent, 1)
@@ -79,6 +80,7 @@ var _ = Describe("fairlead-agent proxy, while it runs", func() {
 		content, err := os.ReadFile(filepath.Join(dir, "envoy-rev1.json"))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(content)).To(ContainSubstring(`"REVISION": "two"`))
+		Expect(agent.text("/status")).NotTo(ContainSubstring(`"complaint"`))
 	})
 
 	It("restarts Envoy hot when its binary is replaced", func() {
@@ -147,18 +149,24 @@ var _ = Describe("fairlead-agent proxy, while it runs", func() {
 	})
 })
 
-// metric is the value of a sample of /metrics.
-func metric(agent *agentProcess, sample string) (string, error) {
-	response, err := agent.client.Get("http://agent/metrics")
+// text is what the agent answers.
+func (a *agentProcess) text(path string) (string, error) {
+	response, err := a.client.Get("http://agent" + path)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
+	return string(body), err
+}
+
+// metric is the value of a sample of /metrics.
+func metric(agent *agentProcess, sample string) (string, error) {
+	body, err := agent.text("/metrics")
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(body) {
 		if value, ok := strings.CutPrefix(line, sample+" "); ok {
 			return strings.TrimSpace(value), nil
 		}

@@ -80,10 +80,10 @@ func (a *Admin) epochState(ctx context.Context, epoch int) (serverState, error) 
 	return info.State, nil
 }
 
-// drainInbound makes Envoy say with its answers that connections end. Its listeners take
-// connections until its drain time is over.
+// drainInbound makes Envoy say with its answers that connections end. It goes on taking
+// new ones: without skip_exit it would stop to listen once its drain time is over.
 func (a *Admin) drainInbound(ctx context.Context) error {
-	_, err := a.do(ctx, http.MethodPost, "/drain_listeners", url.Values{"graceful": {""}, "inboundonly": {""}})
+	_, err := a.do(ctx, http.MethodPost, "/drain_listeners", url.Values{"graceful": {""}, "inboundonly": {""}, "skip_exit": {""}})
 	return err
 }
 

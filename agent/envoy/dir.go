@@ -158,16 +158,28 @@ func (d *Dir) Pressure(epoch int) string { return d.file(fmt.Sprintf("%s%d", pre
 // overload manager watches the file, so this reaches an epoch whose administration
 // interface its successor has closed.
 func (d *Dir) press(epoch int) error {
-	next := d.file(pressurePrefix + "next")
-	// It takes a rename only: what is written in place is not seen, or seen half.
-	if err := errors.Join(os.WriteFile(next, []byte("1\n"), 0o600), os.Rename(next, d.Pressure(epoch))); err != nil {
+	// It takes a rename: what is written in place is not seen, or seen half.
+	if err := os.Rename(d.unpressed(epoch), d.Pressure(epoch)); err != nil && !pressed(d.Pressure(epoch)) {
 		return fmt.Errorf("ask epoch %d to end its connections: %w", epoch, err)
 	}
 	return nil
 }
 
+func pressed(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// unpressed is what becomes the pressure file. It is written beforehand, so that a disk
+// which is full meanwhile costs no connection.
+func (d *Dir) unpressed(epoch int) string {
+	return d.file(fmt.Sprintf("%snext-%d", pressurePrefix, epoch))
+}
+
 // release takes the pressure from an epoch that is to start.
-func (d *Dir) release(epoch int) error { return ignoreMissing(os.Remove(d.Pressure(epoch))) }
+func (d *Dir) release(epoch int) error {
+	return errors.Join(ignoreMissing(os.Remove(d.Pressure(epoch))), os.WriteFile(d.unpressed(epoch), []byte("1\n"), 0o600))
+}
 
 // baseID is what epoch 0 wrote for its successors.
 func (d *Dir) baseID() (uint64, error) {

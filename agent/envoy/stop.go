@@ -39,14 +39,16 @@ func (d draining) Connections(ctx context.Context) (inbound, outbound int, err e
 func (s *Supervisor) stop(serving *process, cause error) {
 	s.become(Draining, "told to stop: "+cause.Error(), serving)
 	if s.served {
-		s.drain(serving)
+		s.drain(serving, drain.Options{
+			Minimum: s.options.MinDrain, Deadline: s.options.DrainDeadline, ApplicationEnded: s.options.ApplicationEnded,
+		})
 	}
 	s.end(serving)
 	s.become(Draining, "Envoy has stopped: "+cause.Error(), nil)
 }
 
 // drain returns when the process may be ended, or has ended.
-func (s *Supervisor) drain(p *process) {
+func (s *Supervisor) drain(p *process, limits drain.Options) {
 	o := s.options
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -57,13 +59,8 @@ func (s *Supervisor) drain(p *process) {
 		case <-ctx.Done():
 		}
 	}()
-	outcome := drain.Run(ctx, drain.Options{
-		Proxy:            draining{s, p.epoch},
-		Minimum:          o.MinDrain,
-		Deadline:         o.DrainDeadline,
-		ApplicationEnded: o.ApplicationEnded,
-		Hurry:            o.Hurry,
-	})
+	limits.Proxy, limits.Hurry = draining{s, p.epoch}, o.Hurry
+	outcome := drain.Run(ctx, limits)
 	if ctx.Err() != nil {
 		o.Log.Warn("Envoy ended while it drained", "epoch", p.epoch, "pid", p.pid)
 		return

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"fairlead.dev/fairlead/agent/drain"
 )
 
 // A hot restart: the next epoch initializes beside the one that serves, takes its
@@ -173,9 +175,11 @@ func (s *Supervisor) abandon(current, next *process, cause error) error {
 // drains first, as for a stop.
 func (s *Supervisor) replace(current *process, cause error) error {
 	s.options.Log.Warn("Draining Envoy to start it cold: connections that outlive the drain are cut off, and new ones refused until it is live",
-		"reason", cause.Error(), "deadline", s.options.DrainDeadline.String())
+		"reason", cause.Error(), "deadline", s.options.DrainTime.String())
 	s.become(Draining, cause.Error(), current)
-	s.drain(current)
+	// Callers come back to this very Envoy, and the application stays: what can be waited
+	// for is what was open.
+	s.drain(current, drain.Options{Deadline: s.options.DrainTime})
 	s.end(current)
 	s.restarted("cold", "succeeded", cause.Error())
 	return errAnew
