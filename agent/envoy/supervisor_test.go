@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,6 +54,19 @@ var _ = Describe("A supervisor", func() {
 		Expect(len(exit.LastLines)).To(BeNumerically("<=", envoy.KeptLines))
 		Expect(h.supervisor.Status()).To(And(HaveField("State", envoy.Failed), HaveField("Reason", exit.Error()), HaveField("PID", 0)))
 	})
+
+	DescribeTable("knows an end for want of memory from one by somebody's SIGKILL", func(kills uint64, told string) {
+		var counted atomic.Uint64
+		h.options.OOMKills = func() (uint64, error) { return counted.Load(), nil }
+		h.run()
+		pid := h.live().PID
+		counted.Store(kills)
+		Expect(syscall.Kill(pid, syscall.SIGKILL)).To(Succeed())
+		Expect(h.result().Error()).To(MatchRegexp(told))
+	},
+		Entry("the kernel counts one", uint64(1), `SIGKILL\) for want of memory \(the container's limit is reached: raise it`),
+		Entry("the kernel counts none", uint64(0), `SIGKILL\) after`),
+	)
 
 	It("tells with which code Envoy exited, and why", func() {
 		taken, err := net.Listen("tcp", "127.0.0.1:0")
