@@ -28,16 +28,20 @@ type controlPlane struct {
 	server *grpc.Server
 }
 
-// startControlPlane listens; until serve is called it answers no one.
+// startControlPlane listens on a Unix socket; until serve is called it answers no one.
 func startControlPlane(socket string) (*controlPlane, error) {
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, err
 	}
-	c := &controlPlane{cache: cache.NewSnapshotCache(true, cache.IDHash{}, nil), server: grpc.NewServer()}
+	return serveControlPlane(listener), nil
+}
+
+func serveControlPlane(listener net.Listener, options ...grpc.ServerOption) *controlPlane {
+	c := &controlPlane{cache: cache.NewSnapshotCache(true, cache.IDHash{}, nil), server: grpc.NewServer(options...)}
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(c.server, c)
 	go func() { _ = c.server.Serve(listener) }()
-	return c, nil
+	return c
 }
 
 func (c *controlPlane) StreamAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {

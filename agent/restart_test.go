@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -133,6 +134,18 @@ var _ = Describe("fairlead-agent proxy, while it runs", func() {
 		agent.Terminate()
 		Eventually(agent).Within(patience).Should(gexec.Exit(0))
 		Expect(agent.Err).To(gbytes.Say("Told to hurry"))
+	})
+
+	It("goes on for the application's own calls until that has ended", func() {
+		application, err := net.Listen("tcp", "127.0.0.1:0")
+		Expect(err).NotTo(HaveOccurred())
+		agent := start("--app=9081="+application.Addr().String(), "--termination-grace-period=1h")
+		agent.Terminate()
+		Eventually(agent.ready).Within(patience).Should(HavePrefix("503 draining"))
+		Consistently(agent).WithTimeout(time.Second).ShouldNot(gexec.Exit())
+		Expect(application.Close()).To(Succeed())
+		Eventually(agent).Within(patience).Should(gexec.Exit(0))
+		Expect(agent.Err).To(gbytes.Say("Drained Envoy.*result=complete"))
 	})
 
 	It("serves a certificate that comes late, and proves it", func() {
