@@ -30,7 +30,10 @@ these variables is:
   FAIRLEAD_OUTBOUND_TCP_<SERVICE>_<port>       ADDRESS:PORT that leads to a --tcp service
   POD_NAME, POD_NAMESPACE, POD_IP
 
-The command has no standard input. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it.`,
+The command has no standard input. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it.
+
+An Envoy that is killed is started again. To restart one without losing a request, send
+SIGHUP to its agent, whose process id is in run/<address>/lock of the data folder.`,
 		Example: `  fairlead run --name reviews-v1 --labels app=reviews,version=v1 --port 9080 -- ./reviews --listen '127.0.0.1:$(PORT)'`,
 		Args: func(command *cobra.Command, args []string) error {
 			if before := command.ArgsLenAtDash(); len(args) > 0 && before != 0 {

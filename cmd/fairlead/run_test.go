@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -59,6 +60,41 @@ func endpoints(data, service string) string {
 	output, _ := kubectl(data, "get", "endpointslices", "-l", "kubernetes.io/service-name="+service,
 		"-o", `jsonpath={range .items[*].endpoints[*]}{.targetRef.name}:{.conditions.ready} {end}`)
 	return output
+}
+
+// proxy is what the agent of a workload says of its Envoy.
+type proxy struct {
+	State                    string
+	Epoch, PID, RescueTokens int
+}
+
+func proxyOf(data, pod string) (said proxy, err error) {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folderOf(data, pod), "status.sock"))
+		}}}
+	response, err := client.Get("http://agent/status")
+	if err != nil {
+		return said, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	return said, json.NewDecoder(response.Body).Decode(&said)
+}
+
+// agentOf is the process id of a workload's agent.
+func agentOf(data, pod string) (pid int) {
+	GinkgoHelper()
+	content, err := os.ReadFile(filepath.Join(folderOf(data, pod), "lock"))
+	Expect(err).NotTo(HaveOccurred())
+	_, err = fmt.Sscan(string(content), &pid)
+	Expect(err).NotTo(HaveOccurred())
+	return pid
+}
+
+// folderOf is the agent's.
+func folderOf(data, pod string) string {
+	GinkgoHelper()
+	return filepath.Join(data, "run", mustKubectl(data, "get", "pod", pod, "-o", "jsonpath={.status.podIP}"))
 }
 
 func exists(data, pod string) bool {
@@ -201,7 +237,26 @@ var _ = Describe("fairlead run", Ordered, func() {
 		Expect(exists(data, "exits")).To(BeFalse())
 	})
 
-	It("ends when its proxy does, and says why", func() {
+	It("goes on when its Envoy is killed, which the agent starts again", func() {
+		session := startWorkload(data, "rescued", "--labels", "app=app", "--port", "8080")
+		killed := process(data, "envoy")
+		Expect(syscall.Kill(killed, syscall.SIGKILL)).To(Succeed())
+		Eventually(proxyOf).WithArguments(data, "rescued").Should(And(HaveField("State", "live"), HaveField("RescueTokens", 9), HaveField("PID", Not(Equal(killed)))))
+		Eventually(func() (string, error) { _, said, err := get(session, "http://app/"); return said.Pod, err }).Should(Equal("rescued"), "through the Envoy that was started again")
+		session.Terminate()
+		Eventually(session).Should(gexec.Exit(0))
+	})
+
+	It("has its Envoy restarted hot by SIGHUP to the agent, whose process id is in its folder", func() {
+		session := startWorkload(data, "renewed", "--port", "8080")
+		Expect(syscall.Kill(agentOf(data, "renewed"), syscall.SIGHUP)).To(Succeed())
+		Eventually(proxyOf).WithArguments(data, "renewed").Should(And(HaveField("State", "live"), HaveField("Epoch", 1)))
+		session.Terminate()
+		Eventually(session).Should(gexec.Exit(0))
+	})
+
+	It("ends when its agent gives Envoy up, and says why", func() {
+		GinkgoT().Setenv("FAIRLEAD_RESCUE_TOKENS", "0")
 		session := startWorkload(data, "proxyless", "--port", "8080")
 		Expect(syscall.Kill(process(data, "envoy"), syscall.SIGKILL)).To(Succeed())
 		Eventually(session).Should(gexec.Exit(1))

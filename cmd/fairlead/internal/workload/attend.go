@@ -22,7 +22,7 @@ const (
 	probeSoon, probeLater = 25 * time.Millisecond, time.Second
 	// finishTimeout bounds what is asked of the API server at the end.
 	finishTimeout = 5 * time.Second
-	// agentGrace is above the time that the agent gives Envoy.
+	// agentGrace is above the time that the agent is told to have, for a drain and for Envoy.
 	agentGrace = 8 * time.Second
 	// watchRetry is how soon a watch is opened again that broke.
 	watchRetry = 500 * time.Millisecond

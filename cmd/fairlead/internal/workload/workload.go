@@ -179,6 +179,10 @@ func (w *workload) startAgent() error {
 		"--xds-socket=" + w.dir.XDSSocket(),
 		// Probed below; a variable of the shell must not move it.
 		"--status-address=" + w.folder + "/status.sock",
+		// Callers have been moved to others by then, see drain: what nobody uses ends at once.
+		"--min-drain=0s",
+		// What is open has half of agentGrace to end by itself.
+		"--termination-grace-period=" + (agentGrace - time.Second).String(), "--stop-timeout=2s",
 	}
 	for _, app := range w.apps {
 		args = append(args, fmt.Sprintf("--app=%d=%s", app.number, app.local))
