@@ -322,10 +322,12 @@ var _ = Describe("fairlead run", Ordered, func() {
 		dies := startWorkload(data, "dies", "--labels", "app=app", "--port", "8080")
 		caller := startWorkload(data, "caller3")
 		Eventually(func() (int, error) { status, _, err := get(caller, "http://app/"); return status, err }).Should(Equal(http.StatusOK))
+		proxyOfDies := folderOf(data, "dies") + "/"
 		cluster.Interrupt()
 		Eventually(cluster).Should(gexec.Exit(0))
 		dies.Kill()
 		Eventually(dies).Should(gexec.Exit())
+		Eventually(processesOf).WithArguments(data).ShouldNot(ContainElement(ContainSubstring(proxyOfDies)), "its Envoy is gone, which would answer 503 for the command")
 		status, _, err := get(caller, "http://app/")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(status).To(Equal(http.StatusOK), "traffic goes on without a control plane")
