@@ -158,11 +158,7 @@ var _ = Describe("A hot restart", func() {
 		h.options.Bootstrap = func(epoch int) ([]byte, error) {
 			content, err := good(epoch)
 			if hopeless.Load() {
-				// It waits for clusters that nobody sends.
-				return []byte(strings.Replace(string(content), `"static_resources": {`, `"node": {"id": "a", "cluster": "b"},
-  "dynamic_resources": {"cds_config": {"resource_api_version": "V3", "initial_fetch_timeout": "0s", "api_config_source": {
-    "api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "nobody"}}]}}},
-  "static_resources": {"clusters": [{"name": "nobody", "type": "STATIC", "connect_timeout": "1s"}], `, 1)), err
+				return []byte(strings.Replace(string(content), `"static_resources": {`, waitingForClusters, 1)), err
 			}
 			return content, err
 		}
@@ -198,6 +194,23 @@ var _ = Describe("A hot restart", func() {
 		Expect(h.count.all()).To(Equal([]string{"cold succeeded"}))
 	})
 
+	It("is a plain start while Envoy is not live yet", func() {
+		var mended atomic.Bool
+		good := h.options.Bootstrap
+		h.options.Bootstrap = func(epoch int) ([]byte, error) {
+			content, err := good(epoch)
+			if !mended.Load() {
+				return []byte(strings.Replace(string(content), `"static_resources": {`, waitingForClusters, 1)), err
+			}
+			return content, err
+		}
+		h.run()
+		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("Reason", ContainSubstring("waiting for the control plane")))
+		mended.Store(true)
+		h.supervisor.Restart("the right address")
+		Expect(h.live().Epoch).To(BeZero())
+	})
+
 	It("is finished before a stop that comes meanwhile", func() {
 		h.run()
 		h.live()
@@ -220,3 +233,10 @@ var _ = Describe("A hot restart", func() {
 		Eventually(h.supervisor.Status).Within(patience).Should(And(HaveField("State", envoy.Live), HaveField("Epoch", 0), HaveField("RescueTokens", 0)), "it is rescued")
 	})
 })
+
+// waitingForClusters takes the place of the beginning of static_resources: Envoy waits
+// for clusters that nobody sends.
+const waitingForClusters = `"node": {"id": "a", "cluster": "b"},
+  "dynamic_resources": {"cds_config": {"resource_api_version": "V3", "initial_fetch_timeout": "0s", "api_config_source": {
+    "api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "nobody"}}]}}},
+  "static_resources": {"clusters": [{"name": "nobody", "type": "STATIC", "connect_timeout": "1s"}], `

@@ -177,7 +177,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 	for {
 		// Restarts are spaced: a third epoch would kill the first, with all it serves.
 		var wanted <-chan struct{}
-		if predecessor == nil && s.served {
+		if predecessor == nil {
 			wanted = s.wanted.wake
 		}
 		select {
@@ -205,6 +205,12 @@ func (s *Supervisor) serve(ctx context.Context) error {
 			s.stop(current, context.Cause(ctx))
 			return nil
 		case <-wanted:
+			if !s.served {
+				// There is nothing to hand over, and what it waits for may be what was mended.
+				s.options.Log.Info("Starting Envoy anew, since it is not live yet", "reason", s.wanted.String())
+				s.end(current)
+				return errAnew
+			}
 			patience = newPatience()
 		case <-again:
 		}
