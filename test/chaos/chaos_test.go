@@ -51,12 +51,16 @@ var rows = []row{
 		mayLose: nothing, times: 5, play: controlPlaneGone,
 	},
 	{
-		name: "drain", event: "SIGTERM behind callers that follow EDS, which hear of it 0 to 1 s later",
+		name: "drain", event: "SIGTERM behind callers that follow EDS, which hear of it 0 to 2 s later",
 		mayLose: nothing, times: 10, short: 1, play: drained,
 	},
 	{
 		name: "stop-in-restart", event: "The same 0 to 200 ms after a hot restart was asked for",
 		mayLose: nothing, times: 10, play: stoppedDuringRestart,
+	},
+	{
+		name: "deadline", event: "SIGTERM, with streams and connections that do not end, and an application that does not either",
+		mayLose: nothing, times: 1, play: outlived,
 	},
 	{
 		name: "port-taken", event: "The port of one listener taken when Envoy starts",

@@ -18,7 +18,7 @@ const (
 	outboundTCP = 13306
 	// A Pod that ends: how late its callers hear of it at most, how long the application
 	// serves on after SIGTERM (a preStop hook), and how long it lets streams finish.
-	hearsay, preStop, finishing = time.Second, 2 * time.Second, time.Second
+	hearsay, preStop, finishing = 2 * time.Second, 3 * time.Second, time.Second
 )
 
 // deployment is a caller and what it calls: two workloads of one Service.
@@ -28,7 +28,7 @@ type deployment struct {
 	pods  []*workload
 }
 
-func deploy(s *scene) *deployment {
+func deploy(s *scene, arguments ...string) *deployment {
 	s.t.Helper()
 	d := &deployment{scene: s, front: s.add("front")}
 	d.front.mesh.OutboundTCP = []mesh.OutboundTCP{{Host: reviewsHost, Port: tcpPort, ListenPort: outboundTCP}}
@@ -52,7 +52,7 @@ func deploy(s *scene) *deployment {
 	})
 	d.ready(true, d.pods...)
 	for _, w := range s.workloads {
-		w.start("--termination-grace-period=30s", "--min-drain=3s")
+		w.start(append([]string{"--termination-grace-period=30s", "--min-drain=3s"}, arguments...)...)
 	}
 	s.under(target{
 		http: d.front.at(mesh.ExplicitOutboundPort), httpHost: "reviews:8080", paths: []string{"/", once},
@@ -96,6 +96,25 @@ func stoppedDuringRestart(s *scene) {
 		w.hotRestart()
 		<-time.After(time.Duration(n%5) * 50 * time.Millisecond)
 	})
+}
+
+// outlived has an application that goes on whatever its proxy does, and callers of streams
+// without end that call it directly: the drain comes to its deadline.
+func outlived(s *scene) {
+	d := deploy(s, "--termination-grace-period=10s")
+	w := d.pods[0]
+	d.called(w)
+	direct := startEndless(s.t, w.target())
+	s.g.Eventually(direct.carried).Within(patience).Should(BeNumerically(">", 0), "streams have begun")
+	told := time.Now()
+	w.signal(syscall.SIGTERM)
+	d.ready(false, w)
+	s.g.Expect(w.ends()).To(Equal("exit status 0"), "%s", w.logs.tail(20))
+	took := time.Since(told)
+	s.g.Expect(w.logs.String()).To(ContainSubstring("result=deadline"))
+	s.g.Eventually(direct.apart).Within(patience).ShouldNot(Equal("none"), "streams are cut off")
+	direct.stop()
+	s.saw("the agent ended %s after SIGTERM, of a grace period of 10 s; of those that called the workload directly: %s", took.Round(100*time.Millisecond), direct.apart())
 }
 
 func rollout(s *scene, before func(*workload, int)) {

@@ -33,7 +33,7 @@ const (
 )
 
 func (l *load) startGRPC(to target) {
-	asked, streamed, forever := l.sort(unary), l.sort(streams), l.sort(endless)
+	asked, streamed := l.sort(unary), l.sort(streams)
 	first, second := l.connect(to, asked), l.connect(to, streamed)
 	l.repeat(unaryWorkers, unaryInterval, func(_, turn int) {
 		asked.attempt(func() error { return asked.next(first, uint64(turn)) })
@@ -41,6 +41,12 @@ func (l *load) startGRPC(to target) {
 	l.repeat(streamWorkers, streamInterval, func(int, int) {
 		streamed.attempt(func() error { return streamed.count(context.Background(), second, streamMessages) })
 	})
+	l.startEndlessStreams(to)
+}
+
+func (l *load) startEndlessStreams(to target) {
+	l.t.Helper()
+	forever := l.sort(endless)
 	lasting := l.connect(to, forever)
 	l.repeat(endlessStreams, unaryInterval, func(int, int) {
 		forever.tried.Add(1)

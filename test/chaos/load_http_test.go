@@ -3,10 +3,12 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -78,7 +80,7 @@ func (l *load) newClient(to target, isHTTP2 bool) *http.Client {
 // ask sends a body and wants it back.
 func (s *sort) ask(client *http.Client, to target, turn int) {
 	s.attempt(func() error {
-		body := bytes.Repeat([]byte{'a' + byte(turn%26)}, 100+turn%900)
+		body := &body{content: bytes.Repeat([]byte{'a' + byte(turn%26)}, 100+turn%900)}
 		url := "http://"
 		if to.tls != nil {
 			url = "https://"
@@ -87,13 +89,15 @@ func (s *sort) ask(client *http.Client, to target, turn int) {
 		if host == "" {
 			host = to.http
 		}
-		// A body of which the client knows no copy: it cannot send the request again by
-		// itself, so that whatever is lost is seen.
-		request, err := http.NewRequest(http.MethodPost, url+host+to.paths[turn%len(to.paths)], io.NopCloser(bytes.NewReader(body)))
+		request, err := http.NewRequest(http.MethodPost, url+host+to.paths[turn%len(to.paths)], body)
 		if err != nil {
 			return err
 		}
-		request.ContentLength = int64(len(body))
+		request.ContentLength = int64(len(body.content))
+		if s.name == http2 {
+			// It may come to a connection that was told GOAWAY in that very moment.
+			request.GetBody = func() (io.ReadCloser, error) { return body.again(s) }
+		}
 		if turn%20 == 0 {
 			request.Header.Set(slowly, "yes")
 		}
@@ -108,10 +112,38 @@ func (s *sort) ask(client *http.Client, to target, turn int) {
 			return err
 		case response.StatusCode != http.StatusOK:
 			return fmt.Errorf("%s: %s", response.Status, answer)
-		case !bytes.Equal(answer, body):
-			return fmt.Errorf("%d bytes came back of %d, or others", len(answer), len(body))
+		case !bytes.Equal(answer, body.content):
+			return fmt.Errorf("%d bytes came back of %d, or others", len(answer), len(body.content))
 		}
-		s.bytes.Add(int64(2 * len(body)))
+		s.bytes.Add(int64(2 * len(answer)))
 		return nil
 	})
+}
+
+// body is one of which the client library has no copy: it cannot send a request again by
+// itself once anything of it was sent, so that whatever is lost is seen.
+type body struct {
+	content []byte
+	sent    atomic.Int64
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	from := b.sent.Load()
+	n := copy(p, b.content[from:])
+	b.sent.Add(int64(n))
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (*body) Close() error { return nil }
+
+// again gives the body out once more if nothing of it was sent, and counts that.
+func (b *body) again(s *sort) (io.ReadCloser, error) {
+	if b.sent.Load() > 0 {
+		return nil, errors.New("the request was sent already")
+	}
+	s.again.Add(1)
+	return b, nil
 }

@@ -21,10 +21,15 @@ const (
 )
 
 func (l *load) startTCP(to target) {
-	short, lasting := l.sort(tcp), l.sort(tcpForAll)
+	short := l.sort(tcp)
 	l.repeat(tcpWorkers, tcpInterval, func(int, int) {
 		short.attempt(func() error { return short.echo(to.tcp, tcpFrames, nil) })
 	})
+	l.startEndlessTCP(to)
+}
+
+func (l *load) startEndlessTCP(to target) {
+	lasting := l.sort(tcpForAll)
 	l.repeat(endlessTCP, tcpInterval, func(int, int) {
 		lasting.tried.Add(1)
 		if err := lasting.echo(to.tcp, 1<<40, l.ctx.Done()); err != nil {

@@ -57,8 +57,9 @@ type sort struct {
 	name  string
 	tried atomic.Int64
 	bytes atomic.Int64
-	// again is what the client library itself sent again because the server had told it
-	// that nothing of it had been looked at (RFC 9113, section 8.7).
+	// again is what the client library itself sent again: gRPC's because the server had
+	// told it that nothing of it had been looked at (RFC 9113, section 8.7), that of HTTP/2
+	// because it had sent nothing yet.
 	again atomic.Int64
 
 	mu     sync.Mutex
@@ -78,8 +79,7 @@ func (f failure) String() string { return f.sort + ": " + f.why }
 // startLoad puts everything that the target takes under load.
 func startLoad(t testing.TB, to target) *load {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{t: t, ctx: ctx, cancel: cancel, began: time.Now()}
+	l := newLoad(t)
 	if len(to.paths) == 0 {
 		to.paths = []string{"/"}
 	}
@@ -92,6 +92,21 @@ func startLoad(t testing.TB, to target) *load {
 	if to.tcp != "" {
 		l.startTCP(to)
 	}
+	return l
+}
+
+// startEndless has streams and connections only that have no end of their own.
+func startEndless(t testing.TB, to target) *load {
+	t.Helper()
+	l := newLoad(t)
+	l.startEndlessStreams(to)
+	l.startEndlessTCP(to)
+	return l
+}
+
+func newLoad(t testing.TB) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{t: t, ctx: ctx, cancel: cancel, began: time.Now()}
 	t.Cleanup(l.stop)
 	return l
 }
@@ -187,6 +202,15 @@ func (l *load) requests(names ...string) (n int64) {
 		}
 	}
 	return n
+}
+
+// carried is how many bytes there were until now of the sort that had least.
+func (l *load) carried() int64 {
+	least := l.sorts[0].bytes.Load()
+	for _, s := range l.sorts[1:] {
+		least = min(least, s.bytes.Load())
+	}
+	return least
 }
 
 // flows waits until each sort has done a number of tries more.

@@ -133,7 +133,7 @@ func anotherProtocol(s *scene) {
 	s.g.Expect(os.WriteFile(script, []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+current+" \"$@\";; esac\n"), 0o700)).To(Succeed())
 	link := filepath.Join(s.dir, "envoy")
 	s.g.Expect(os.Symlink(current, link)).To(Succeed())
-	w := serving(s, "--envoy="+link, "--min-drain=2s", "--drain-time=20s", "--parent-shutdown-time=30s", "--termination-grace-period=15s")
+	w := serving(s, "--envoy="+link, "--min-drain=2s", "--termination-grace-period=15s")
 	pid := w.envoyPID()
 	replaceLink(s, link, script)
 	s.g.Eventually(w.logs.String).Within(patience).ProbeEvery(5 * time.Millisecond).Should(MatchRegexp("(Drained|Stopped draining) Envoy"))
