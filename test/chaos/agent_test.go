@@ -75,15 +75,26 @@ func (a *agent) becomesReady() {
 	a.g.Eventually(a.ready).Within(patience).ProbeEvery(20*time.Millisecond).Should(HavePrefix("200 "), "Envoy gets its configuration")
 }
 
-// status is the answer of /status.
+// status is what /status says of Envoy.
 func (a *agent) status() (status envoy.Status, err error) {
+	err = a.readStatus(&status)
+	return status, err
+}
+
+// complaint is what /status has to complain of: mounted certificates and configuration.
+func (a *agent) complaint() (string, error) {
+	var status struct{ Certificates, Configuration struct{ Complaint string } }
+	err := a.readStatus(&status)
+	return status.Certificates.Complaint + status.Configuration.Complaint, err
+}
+
+func (a *agent) readStatus(into any) error {
 	response, err := a.client.Get("http://agent/status")
 	if err != nil {
-		return status, err
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	err = json.NewDecoder(response.Body).Decode(&status)
-	return status, err
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 // epoch waits until the given one is live.

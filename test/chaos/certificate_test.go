@@ -3,7 +3,6 @@ package chaos
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -165,18 +164,6 @@ func certificateRestarts(s *scene) {
 		c.gone(before, "the predecessor ends")
 	}
 	s.saw("a hot restart for each")
-}
-
-// complaint is what /status says of certificates.
-func (c *secured) complaint() (string, error) {
-	response, err := c.workload.client.Get("http://agent/status")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	var status struct{ Certificates certs.Status }
-	err = json.NewDecoder(response.Body).Decode(&status)
-	return status.Certificates.Complaint, err
 }
 
 // halfWritten leaves the mounted files in states that belong together no more.

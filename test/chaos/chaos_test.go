@@ -10,11 +10,11 @@ import (
 var rows = []row{
 	{
 		name: "hot-restart", event: "Hot restart (SIGHUP), as soon as the predecessor has ended",
-		mayLose: nothing, times: 50, short: 5, play: hotRestarts,
+		mayLose: nothing, times: 50, short: 5, rate: 1000, play: hotRestarts,
 	},
 	{
 		name: "certificate", event: "Certificate changed under mutual TLS, its authority each time too",
-		mayLose: nothing, times: 50, short: 5, play: certificateChanges,
+		mayLose: nothing, times: 50, short: 5, rate: 1000, play: certificateChanges,
 	},
 	{
 		name: "certificate-restart", event: "Certificate changed with --certificate-reload=hotRestart",

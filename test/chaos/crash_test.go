@@ -113,12 +113,14 @@ func portTaken(s *scene) {
 	to := w.target()
 	to.tcp = ""
 	s.under(to)
-	s.g.Eventually(w.logs.String).Within(patience).Should(And(ContainSubstring("inbound|8081"), ContainSubstring("Address already in use")), "the log tells which")
+	tells := And(ContainSubstring("inbound|8081"), ContainSubstring("Address already in use"))
+	s.g.Eventually(w.logs.String).Within(patience).Should(tells, "the log tells which")
+	s.g.Eventually(s.plane.refused).Within(patience).Should(tells, "and the control plane is told")
 	s.g.Expect(other.Close()).To(Succeed())
 	w.hotRestart()
 	w.epoch(1)
 	w.listens()
-	s.saw("Envoy and the manager are told which listener has no port; the others serve, and after a hot restart so does that one")
+	s.saw("the log and the refusal that the control plane gets tell which listener; the others serve, and after a hot restart so does that one")
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
@@ -28,6 +30,10 @@ type plane struct {
 
 	server  *grpc.Server
 	serving sync.WaitGroup
+
+	mu sync.Mutex
+	// refusals are what proxies could not take, in their words.
+	refusals []string
 }
 
 func startPlane(t testing.TB, socket string) *plane {
@@ -58,7 +64,30 @@ func (p *plane) stop() {
 }
 
 func (p *plane) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	return delta.NewServer(stream.Context(), p.cache, nil).DeltaStreamHandler(stream, resource.AnyType)
+	return delta.NewServer(stream.Context(), p.cache, heard{p}).DeltaStreamHandler(stream, resource.AnyType)
+}
+
+// heard keeps what proxies refuse.
+type heard struct{ *plane }
+
+func (heard) OnDeltaStreamOpen(context.Context, int64, string) error { return nil }
+func (heard) OnDeltaStreamClosed(int64, *corev3.Node)                {}
+func (heard) OnStreamDeltaResponse(int64, *discoveryv3.DeltaDiscoveryRequest, *discoveryv3.DeltaDiscoveryResponse) {
+}
+
+func (h heard) OnStreamDeltaRequest(_ int64, request *discoveryv3.DeltaDiscoveryRequest) error {
+	if detail := request.GetErrorDetail(); detail != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.refusals = append(h.refusals, detail.GetMessage())
+	}
+	return nil
+}
+
+func (p *plane) refused() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.refusals, "\n")
 }
 
 // serve gives the proxy of a workload what the mesh means for it. change may still change

@@ -19,6 +19,8 @@ type row struct {
 	allowed func(*scene, failure) bool
 	// times is how often it happens in the full run, short in the other, 0 for not at all.
 	times, short int
+	// rate is how many requests of HTTP a second the full run has to show it at, at least.
+	rate int64
 	// play does it and notes what it saw.
 	play func(*scene)
 }
@@ -67,6 +69,9 @@ func (r row) run(t *testing.T) *scene {
 	t.Logf("%s: %s; %d/s; %s; may be lost: %s; lost: %v; %s", r.event, s.load.volume(), s.load.rate(), s.load.apart(), r.mayLose,
 		summary(s.load.failures()), strings.Join(s.seen, "; "))
 	s.g.Expect(summary(lost)).To(BeEmpty(), "what is lost beyond: "+r.mayLose)
+	if full {
+		s.g.Expect(s.load.rate()).To(BeNumerically(">=", r.rate), "the machine is too busy to show it at that rate")
+	}
 	return s
 }
 
