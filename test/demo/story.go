@@ -34,6 +34,7 @@ type story struct {
 	load *load
 	// spans of the constant load, for the figures at its end.
 	shiftBegan, shiftDone, shifted, brokenBegan, weightsMended, brokenDone time.Time
+	restartsBegan, restartsDone                                            time.Time
 }
 
 // tell plays the chapters in turn.
@@ -51,7 +52,9 @@ func tell(ctx context.Context, s *stage, told *figures) error {
 		{"From v1 to v2 under constant load", t.shift},
 		{"A mistake that Fairlead finds, under the same load", t.brokenWeights},
 		{"A mistake that only Envoy finds, under the same load", t.brokenRegex},
+		{"A hot restart of every Envoy on the way, under the same load", t.hotRestarts},
 		{"What became of the load", t.endLoad},
+		{"An Envoy is killed", t.kill},
 		{"How long a change takes, and what it all weighs", t.measure},
 	}
 	// However the story ends, its load does not go on.
@@ -289,17 +292,21 @@ func (t *story) endLoad(context.Context) error {
 	// The wait for 0/100 had returned: from then on, and as long as nothing else was applied.
 	after := all.between(t.shifted, t.shiftDone)
 	kept := all.between(t.brokenBegan, t.weightsMended)
+	restarts := all.between(t.restartsBegan, t.restartsDone)
 	failed, kinds := all.failures()
+	failedRestarting, _ := restarts.failures()
 	failedShifting, _ := during.failures()
 	failedBroken, _ := broken.failures()
 	t.say("%d requests while traffic was shifted: %s; p50 %s, p99 %s", len(during), during, round(during.percentile(.5)), round(during.percentile(.99)))
 	t.say("%d requests after `wait` for 0/100 had returned: %s", len(after), after)
 	t.say("%d requests while objects were broken: %s", len(broken), broken)
+	t.say("%d requests while Envoys were restarted: %s; p50 %s, p99 %s", len(restarts), restarts, round(restarts.percentile(.5)), round(restarts.percentile(.99)))
 	t.reasons(kinds)
 	t.told.judge("Shift under load: failed requests", failedShifting == 0, "%d of %d", failedShifting, len(during))
 	t.told.judge("Shift under load: requests after `wait`, not to v2", len(after) > 0 && after.versions()["v2"] == len(after), "%d of %d", len(after)-after.versions()["v2"], len(after))
 	t.told.judge("All weights zero: requests not served as accepted last", kept.versions()["v2"] == len(kept), "%d of %d", len(kept)-kept.versions()["v2"], len(kept))
 	t.told.judge("Broken objects under load: failed requests", failedBroken == 0, "%d of %d", failedBroken, len(broken))
+	t.told.judge("Hot restarts under load: failed requests", len(restarts) > 0 && failedRestarting == 0, "%d of %d", failedRestarting, len(restarts))
 	t.told.judge("The whole load: failed requests", failed == 0, "%d of %d", failed, len(all))
 	t.told.note("Shift under load: p50, p99 of a request (3 apps, 5 proxies)", "%s, %s", round(during.percentile(.5)), round(during.percentile(.99)))
 	return nil
