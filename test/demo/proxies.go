@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -57,14 +58,26 @@ func (p proxy) status(ctx context.Context) (status proxyStatus, err error) {
 	return status, json.NewDecoder(response.Body).Decode(&status)
 }
 
+// lookInterval is how exact the times are that another Envoy takes: shorter than what is
+// timed by far, unlike that of until.
+const lookInterval = 10 * time.Millisecond
+
 // changed returns how long it takes until another Envoy than before is live.
 func (t *story) changed(ctx context.Context, p proxy, before proxyStatus) (now proxyStatus, took time.Duration, err error) {
 	began := time.Now()
-	err = t.until(ctx, "another Envoy of "+p.name+" is live", func() bool {
+	for {
 		now, err = p.status(ctx)
-		return err == nil && now.State == "live" && now.PID != before.PID
-	})
-	return now, time.Since(began), err
+		took = time.Since(began)
+		switch {
+		case err == nil && now.State == "live" && now.PID != before.PID:
+			return now, took, nil
+		case took > startTimeout:
+			return now, took, errors.Join(fmt.Errorf("another Envoy of %s: not live within %s", p.name, startTimeout), err)
+		}
+		if err := errors.Join(t.ended(), pause(ctx, lookInterval)); err != nil {
+			return now, took, err
+		}
+	}
 }
 
 func (t *story) hotRestarts(ctx context.Context) error {
