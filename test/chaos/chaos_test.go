@@ -55,7 +55,7 @@ var rows = []row{
 		mayLose: nothing, times: 10, short: 1, play: drained,
 	},
 	{
-		name: "stop-in-restart", event: "The same 0 to 200 ms after a hot restart was asked for",
+		name: "stop-in-restart", event: "SIGTERM behind such callers, 0 to 200 ms after a hot restart was asked for",
 		mayLose: nothing, times: 10, play: stoppedDuringRestart,
 	},
 	{

@@ -51,7 +51,7 @@ func (s *scene) under(to target) {
 	s.load.flows(5)
 }
 
-// play runs a row and judges it.
+// run plays a row and judges it.
 func (r row) run(t *testing.T) *scene {
 	s := &scene{stage: newStage(t), row: r, times: r.short}
 	if full {
