@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -127,7 +128,10 @@ func (a *agent) heed(ctx context.Context, signals <-chan os.Signal, hurry chan<-
 
 // look notices files that were replaced.
 func (a *agent) look(ctx context.Context) {
-	configuration, binary := newLookout(a.settings.config), newLookout(a.binary)
+	a.mu.Lock()
+	path := a.settings.config
+	a.mu.Unlock()
+	configuration, binary := newLookout(path), newLookout(a.binary)
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
@@ -136,7 +140,7 @@ func (a *agent) look(ctx context.Context) {
 			return
 		case <-tick.C:
 			if configuration.changed() && a.reload() {
-				a.supervisor.Restart("the configuration in " + a.settings.config + " changed")
+				a.supervisor.Restart("the configuration in " + path + " changed")
 			}
 			if binary.changed() {
 				a.supervisor.Restart("Envoy's binary " + a.binary + " changed")
@@ -151,26 +155,27 @@ func (a *agent) reload() (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next, unchangeable, err := a.settings.reload()
-	a.complaint = ""
+	var before, after []byte
+	if err == nil {
+		before, err = bootstrap.Build(a.settings.bootstrapOf(0))
+	}
+	if err == nil {
+		after, err = bootstrap.Build(next.bootstrapOf(0))
+	}
 	if err != nil {
 		a.complaint = err.Error()
 		a.log.Error("Went on with the configuration that was, since the new one has mistakes", "error", err)
 		return false
 	}
+	a.complaint = ""
 	if len(unchangeable) > 0 {
 		a.log.Warn("Some flags changed that cannot while the agent runs: restart the Pod for them", "flags", strings.Join(unchangeable, ", "))
 	}
 	for _, warning := range next.warnings {
 		a.log.Warn(warning)
 	}
-	before, errBefore := bootstrap.Build(a.settings.bootstrapOf(0))
-	after, errAfter := bootstrap.Build(next.bootstrapOf(0))
-	if err := errors.Join(errBefore, errAfter); err != nil {
-		a.log.Error("Went on with the configuration that was, since there is no bootstrap of the new one", "error", err)
-		return false
-	}
 	a.settings = next
-	return string(before) != string(after)
+	return !bytes.Equal(before, after)
 }
 
 // probeControlPlane asks whether a successor of Envoy would find its control plane.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"fairlead.dev/fairlead/agent/certs"
 	"fairlead.dev/fairlead/agent/metrics"
@@ -50,8 +49,5 @@ func (a *agent) prove(ctx context.Context) {
 			continue
 		}
 		a.count.CertificateChanged(metrics.Succeeded)
-		if c := a.folder.Status().Certificate; c != nil {
-			a.log.Info("Envoy serves the certificate", "generation", c.Generation, "serial", c.Serial, "after", time.Since(c.Loaded).Round(time.Millisecond).String())
-		}
 	}
 }

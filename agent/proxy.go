@@ -27,6 +27,10 @@ import (
 // proxy runs Envoy until it cannot be kept running or the context is done, and returns
 // the exit status.
 func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
+	// First of all: a SIGHUP that nobody waits for would end the agent.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
 	written := logging.New(stderr)
 	defer written.Close()
 	stderr = written
@@ -64,9 +68,6 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	})
 	ctx, quit := context.WithCancelCause(ctx)
 	defer quit(nil)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
 	hurry := make(chan struct{})
 
 	a.supervisor = envoy.New(envoy.Options{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,5 +154,23 @@ func TestBootstrapNamesTheCertificateIfOneIsExpected(t *testing.T) {
 	}
 	if out := printed(socket, "--certs-dir=/run/certs-to-come"); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {
 		t.Errorf("a folder for them was given, but the bootstrap does not name it:\n%s", out)
+	}
+}
+
+func TestAComplaintOfTheConfigurationGoesWhenItIsMended(t *testing.T) {
+	path := configured(t, "labels = version=v1\n")
+	a := &agent{settings: parsed(t, nil, needed("--config="+path)...), log: slog.New(slog.DiscardHandler)}
+	for _, step := range []struct {
+		content, complaint string
+		changed            bool
+	}{
+		{"labels = a\n", path + `:1: --labels has "a"`, false},
+		{"labels = version=v1\n", "", false},
+		{"labels = version=v2\n", "", true},
+	} {
+		write(t, path, step.content)
+		if changed := a.reload(); changed != step.changed || !strings.HasPrefix(a.complaint, step.complaint) || (step.complaint == "") != (a.complaint == "") {
+			t.Errorf("%q: changed %v, complaint %q", step.content, changed, a.complaint)
+		}
 	}
 }

@@ -155,7 +155,8 @@ func (f *Folder) look(ctx context.Context) (generation int, err error) {
 		return f.served.about.Generation, errors.New("the certificate has just changed again")
 	}
 	f.status.Proven, f.status.ProofComplaint = f.now(), ""
-	f.log.Info("Envoy serves the current certificate", "generation", generation, "fingerprint", served.Fingerprint)
+	about := current.about
+	f.log.Info("Envoy serves the certificate", "generation", generation, "serial", about.Serial, "after", f.status.Proven.Sub(about.Loaded).Round(time.Millisecond).String())
 	return generation, nil
 }
 
