@@ -5,8 +5,8 @@
 // control plane and its own application are, and limits of the process. It never
 // reads a flag, a file or the network: a Config goes in, JSON comes out, and the
 // same Config gives the same bytes, so that a changed file means a changed
-// configuration. The messages are plain structs (see types.go) because Envoy's
-// protobuf packages alone would weigh more than the whole agent.
+// configuration. The messages are plain maps because Envoy's protobuf packages alone
+// would weigh more than the whole agent.
 package bootstrap
 
 import (

@@ -8,45 +8,46 @@ import (
 	"time"
 )
 
-func dynamicResourcesOf(c Config) dynamicResources {
+func dynamicResourcesOf(c Config) object {
 	apiType := "DELTA_GRPC"
 	if c.Protocol == StateOfTheWorld {
 		apiType = "GRPC"
 	}
-	overADS := configSource{ResourceAPIVersion: "V3", InitialFetchTimeout: duration(c.InitialFetchTimeout)}
-	return dynamicResources{
-		ADSConfig: apiConfigSource{
-			APIType:             apiType,
-			TransportAPIVersion: "V3",
+	overADS := object{"ads": object{}, "resource_api_version": "V3", "initial_fetch_timeout": duration(c.InitialFetchTimeout)}
+	return object{
+		"ads_config": object{
+			"api_type":              apiType,
+			"transport_api_version": "V3",
 			// A node is about 61 KB, since Envoy adds the names of all its extensions.
-			SetNodeOnFirstMessageOnly: true,
-			GRPCServices: []grpcService{{EnvoyGRPC: envoyGRPC{
-				ClusterName: XDSCluster,
+			"set_node_on_first_message_only": true,
+			"grpc_services": []object{{"envoy_grpc": object{
+				"cluster_name": XDSCluster,
 				// Jittered and exponential. Envoy's own default reaches 30 s, which is
 				// how long a proxy would be stale after a manager's restart.
-				RetryPolicy: retryPolicy{RetryBackOff: backOff{
-					BaseInterval: duration(200 * time.Millisecond),
-					MaxInterval:  duration(5 * time.Second),
-				}},
+				"retry_policy": object{"retry_back_off": backOff(200*time.Millisecond, 5*time.Second)},
 			}}},
 		},
-		LDSConfig: overADS,
-		CDSConfig: overADS,
+		"lds_config": overADS,
+		"cds_config": overADS,
 	}
+}
+
+func backOff(base, most time.Duration) object {
+	return object{"base_interval": duration(base), "max_interval": duration(most)}
 }
 
 const dnsClusterType = "envoy.extensions.clusters.dns.v3.DnsCluster"
 
 // xdsCluster leads to the manager: in plaintext by a Unix socket that only our own user
 // can reach, or by mutual TLS over the network.
-func xdsCluster(c Config) cluster {
-	protocol := map[string]any{
-		"explicit_http_config": map[string]any{
-			"http2_protocol_options": map[string]any{
+func xdsCluster(c Config) object {
+	protocol := object{
+		"explicit_http_config": object{
+			"http2_protocol_options": object{
 				// A manager that hangs keeps its socket open, and a network that fails
 				// says nothing; only an unanswered ping tells. The server must allow
 				// pings this often.
-				"connection_keepalive": map[string]any{
+				"connection_keepalive": object{
 					"interval": duration(30 * time.Second),
 					"timeout":  duration(10 * time.Second),
 				},
@@ -54,26 +55,24 @@ func xdsCluster(c Config) cluster {
 		},
 	}
 	if c.XDSSocket != "" {
-		return staticCluster(XDSCluster, address{Pipe: &pipe{Path: c.XDSSocket}}, protocol)
+		return staticCluster(XDSCluster, pipe(c.XDSSocket, 0), protocol)
 	}
 	// Taken apart without an error: check has looked.
 	host, port, _ := splitAddress(c.XDSAddress)
-	cluster := staticCluster(XDSCluster, address{SocketAddress: &socketAddress{Address: host, PortValue: port}}, protocol)
-	cluster.TransportSocket = new(controlPlaneTLS(c, host))
+	cluster := staticCluster(XDSCluster, socketAddress(host, port), protocol)
+	cluster["transport_socket"] = controlPlaneTLS(c, host)
 	// A handshake over a network takes longer than a Unix socket does.
-	cluster.ConnectTimeout = duration(5 * time.Second)
+	cluster["connect_timeout"] = duration(5 * time.Second)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return cluster
 	}
-	cluster.Type, cluster.ClusterType = "", new(extension("envoy.clusters.dns", dnsClusterType, map[string]any{
+	delete(cluster, "type")
+	cluster["cluster_type"] = extension("envoy.clusters.dns", dnsClusterType, object{
 		"dns_lookup_family": lookupFamilies[c.DNSFamily],
 		// As long as the record says, in place of every 5 s from every proxy of a mesh.
-		"respect_dns_ttl": true,
-		"dns_failure_refresh_rate": backOff{
-			BaseInterval: duration(time.Second),
-			MaxInterval:  duration(5 * time.Second),
-		},
-	}))
+		"respect_dns_ttl":          true,
+		"dns_failure_refresh_rate": backOff(time.Second, 5*time.Second),
+	})
 	return cluster
 }
 

@@ -25,52 +25,59 @@ const (
 
 // overloadManagerOf protects the process from its own size, and lets the agent end its
 // connections: see Config.PressureFile.
-func overloadManagerOf(c Config) overloadManager {
-	m := overloadManager{ResourceMonitors: []typedExtension{
-		extension(connectionLimit, connectionLimitType, map[string]any{
-			// A 64-bit integer is a string in protobuf's JSON.
-			"max_active_downstream_connections": strconv.FormatUint(c.MaxConnections, 10),
-		}),
-	}}
+func overloadManagerOf(c Config) object {
+	monitors := []object{extension(connectionLimit, connectionLimitType, object{
+		// A 64-bit integer is a string in protobuf's JSON.
+		"max_active_downstream_connections": strconv.FormatUint(c.MaxConnections, 10),
+	})}
+	var actions []object
+	m := object{}
 	if c.HeapLimit > 0 {
-		m.ResourceMonitors = append(m.ResourceMonitors, extension(heapMonitor, heapMonitorType, map[string]any{
+		monitors = append(monitors, extension(heapMonitor, heapMonitorType, object{
 			"max_heap_size_bytes": strconv.FormatUint(c.HeapLimit, 10),
 		}))
 		// Envoy's own proposal: give memory back first, refuse requests before the kernel
 		// ends the process with all of them.
 		// https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-		m.Actions = append(m.Actions,
-			overloadAction{Name: "envoy.overload_actions.shrink_heap", Triggers: []trigger{above(heapMonitor, 0.95)}},
-			overloadAction{Name: "envoy.overload_actions.stop_accepting_requests", Triggers: []trigger{above(heapMonitor, 0.98)}})
+		actions = append(actions,
+			actionAbove("shrink_heap", heapMonitor, 0.95),
+			actionAbove("stop_accepting_requests", heapMonitor, 0.98))
 	}
 	if c.PressureFile != "" {
-		m.RefreshInterval = new(duration(pressureInterval))
-		m.ResourceMonitors = append(m.ResourceMonitors, extension(pressureMonitor, pressureMonitorType, map[string]any{
-			"filename": c.PressureFile,
-		}))
-		m.Actions = append(m.Actions,
+		m["refresh_interval"] = duration(pressureInterval)
+		monitors = append(monitors, extension(pressureMonitor, pressureMonitorType, object{"filename": c.PressureFile}))
+		actions = append(actions,
 			// Asks a client to go with the next response that it gets.
-			overloadAction{Name: "envoy.overload_actions.disable_http_keepalive", Triggers: []trigger{above(pressureMonitor, 1)}},
+			actionAbove("disable_http_keepalive", pressureMonitor, 1),
 			// Asks at once those that get none: HTTP/2 connections that are idle or have
 			// nothing but long streams. Connections' idle time is not reduced: an HTTP/1.1
 			// connection that is closed for it may just have been sent a request.
-			overloadAction{
-				Name: "envoy.overload_actions.reduce_timeouts",
-				Triggers: []trigger{{
-					Name:   pressureMonitor,
-					Scaled: &scaledTrigger{ScalingThreshold: 0, SaturationThreshold: 1},
+			object{
+				"name": actionPrefix + "reduce_timeouts",
+				"triggers": []object{{
+					"name":   pressureMonitor,
+					"scaled": object{"scaling_threshold": 0, "saturation_threshold": 1},
 				}},
-				TypedConfig: typed(timersType, map[string]any{
-					"timer_scale_factors": []map[string]any{{
+				"typed_config": typed(timersType, object{
+					"timer_scale_factors": []object{{
 						"timer":       "HTTP_DOWNSTREAM_CONNECTION_MAX",
 						"min_timeout": duration(shortestConnection),
 					}},
 				}),
 			})
 	}
+	m["resource_monitors"] = monitors
+	if actions != nil {
+		m["actions"] = actions
+	}
 	return m
 }
 
-func above(monitor string, value float64) trigger {
-	return trigger{Name: monitor, Threshold: &thresholdTrigger{Value: value}}
+const actionPrefix = "envoy.overload_actions."
+
+func actionAbove(action, monitor string, value float64) object {
+	return object{
+		"name":     actionPrefix + action,
+		"triggers": []object{{"name": monitor, "threshold": object{"value": value}}},
+	}
 }

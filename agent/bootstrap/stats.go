@@ -1,9 +1,10 @@
 package bootstrap
 
-func statsConfigOf() statsConfig {
-	return statsConfig{
-		StatsTags:    statsTags(),
-		StatsMatcher: statsMatcher{InclusionList: keptStats()},
+func statsConfig() object {
+	return object{
+		"use_all_default_tags": false,
+		"stats_tags":           statsTags(),
+		"stats_matcher":        object{"inclusion_list": object{"patterns": keptStats()}},
 	}
 }
 
@@ -11,31 +12,32 @@ func statsConfigOf() statsConfig {
 // Envoy has itself keep its names, for the sake of dashboards, but not its expressions:
 // those end a cluster's name at its first dot, and there are dots in every host. Envoy's
 // other labels would be looked for in vain.
-func statsTags() []statsTag {
+func statsTags() []object {
 	// What follows a service's cluster is one word, save that its requests are counted
 	// three times: all of them, and those from inside and outside. Nothing is certain of
 	// a host's name, so that word is looked for from the end.
 	const afterHost = `\.(?:(?:external|internal)\.upstream_rq_\w+|\w+)$`
 	const cluster = `^cluster\.`
-	return []statsTag{
+	tag := func(name, regex string) object { return object{"tag_name": name, "regex": regex} }
+	return []object{
 		// The whole name, as /clusters has it: outbound|<port>|<subset>|<host>, app|<port>,
 		// or one without a dot.
-		{"envoy.cluster_name", cluster + `(([^.|]+|[^.|]+\|.+?(?=` + afterHost + `))\.)`},
-		{"destination_port", cluster + `(?:outbound|app)\|((\d+))(?:\||\.)`},
-		{"destination_subset", cluster + `outbound\|\d+\|(([^|]+))\|`},
-		{"destination_host", cluster + `outbound\|\d+\|[^|]*\|((.+?))` + afterHost},
-		{"listener", `^listener\.((.+?)\.)(?:worker_\d+\.|main_thread\.|http\..+?\.)?\w+$`},
-		{TagName: "envoy.http_conn_manager_prefix"},
-		{TagName: "envoy.tcp_prefix"},
-		{TagName: "envoy.worker_id"},
-		{TagName: "envoy.response_code_class"},
+		tag("envoy.cluster_name", cluster+`(([^.|]+|[^.|]+\|.+?(?=`+afterHost+`))\.)`),
+		tag("destination_port", cluster+`(?:outbound|app)\|((\d+))(?:\||\.)`),
+		tag("destination_subset", cluster+`outbound\|\d+\|(([^|]+))\|`),
+		tag("destination_host", cluster+`outbound\|\d+\|[^|]*\|((.+?))`+afterHost),
+		tag("listener", `^listener\.((.+?)\.)(?:worker_\d+\.|main_thread\.|http\..+?\.)?\w+$`),
+		{"tag_name": "envoy.http_conn_manager_prefix"},
+		{"tag_name": "envoy.tcp_prefix"},
+		{"tag_name": "envoy.worker_id"},
+		{"tag_name": "envoy.response_code_class"},
 	}
 }
 
 // keptStats is what somebody reads: the agent, a person with a question, or a
 // dashboard. All else would cost about a hundred counters for each cluster.
-func keptStats() stringMatchers {
-	var kept stringMatchers
+func keptStats() []object {
+	var kept []object
 	for _, prefix := range []string{
 		"cluster_manager.",
 		"control_plane.",
@@ -45,7 +47,7 @@ func keptStats() stringMatchers {
 		"server.",
 		"cluster." + XDSCluster + ".",
 	} {
-		kept.Patterns = append(kept.Patterns, stringMatcher{Prefix: prefix})
+		kept = append(kept, object{"prefix": prefix})
 	}
 	for _, suffix := range []string{
 		"downstream_cx_active",
@@ -82,7 +84,7 @@ func keptStats() stringMatchers {
 		// cluster is replaced; filtered out, they would start again.
 		".initialized",
 	} {
-		kept.Patterns = append(kept.Patterns, stringMatcher{Suffix: suffix})
+		kept = append(kept, object{"suffix": suffix})
 	}
 	return kept
 }

@@ -26,29 +26,29 @@ const (
 // proofListener shows which certificate Envoy serves: the agent makes a handshake with
 // it. What it says after that does not matter. It asks for a certificate of the same
 // roots, as listeners of the mesh do, so that both secrets are proved.
-func proofListener(c Config) listener {
-	return listener{
-		Name:                  "proof",
-		StatPrefix:            "proof",
-		Address:               address{Pipe: &pipe{Path: c.ProofSocket, Mode: 0o600}},
-		IgnoreGlobalConnLimit: true,
-		FilterChains: []filterChain{{
-			Filters: []typedExtension{extension(echo, echoType, map[string]any{})},
-			TransportSocket: new(extension(tlsSocket, downstreamTLSType, map[string]any{
+func proofListener(c Config) object {
+	return object{
+		"name":                     "proof",
+		"stat_prefix":              "proof",
+		"address":                  pipe(c.ProofSocket, 0o600),
+		"ignore_global_conn_limit": true,
+		"filter_chains": []object{{
+			"filters": []object{extension(echo, echoType, object{})},
+			"transport_socket": extension(tlsSocket, downstreamTLSType, object{
 				"require_client_certificate": true,
 				// A resumed session would prove the certificate that it began with.
 				"disable_stateless_session_resumption": true,
 				"disable_stateful_session_resumption":  true,
-				"common_tls_context": commonTLS(c.CertsDir, map[string]any{
+				"common_tls_context": commonTLS(c.CertsDir, object{
 					"validation_context_sds_secret_config": secretOf(c.CertsDir, RootsSecret, RootsFile),
 				}),
-			})),
+			}),
 		}},
 	}
 }
 
 // controlPlaneTLS speaks to a manager whose certificate has the given name, and no other.
-func controlPlaneTLS(c Config, host string) typedExtension {
+func controlPlaneTLS(c Config, host string) object {
 	// The root's dot is for resolvers; certificates do not have it.
 	host = strings.TrimSuffix(host, ".")
 	name := strings.TrimSuffix(c.XDSServerName, ".")
@@ -61,14 +61,14 @@ func controlPlaneTLS(c Config, host string) typedExtension {
 	} else if _, err := netip.ParseAddr(name); err == nil {
 		sanType = "IP_ADDRESS"
 	}
-	context := map[string]any{
-		"common_tls_context": commonTLS(c.CertsDir, map[string]any{
+	context := object{
+		"common_tls_context": commonTLS(c.CertsDir, object{
 			"alpn_protocols": []string{"h2"},
-			"combined_validation_context": map[string]any{
-				"default_validation_context": map[string]any{
-					"match_typed_subject_alt_names": []map[string]any{{
+			"combined_validation_context": object{
+				"default_validation_context": object{
+					"match_typed_subject_alt_names": []object{{
 						"san_type": sanType,
-						"matcher":  map[string]any{"exact": name},
+						"matcher":  object{"exact": name},
 					}},
 				},
 				"validation_context_sds_secret_config": secretOf(c.CertsDir, RootsSecret, RootsFile),
@@ -84,8 +84,8 @@ func controlPlaneTLS(c Config, host string) typedExtension {
 
 // commonTLS is what both sides have: our own certificate, and nothing older than TLS 1.3,
 // which every peer within the mesh speaks.
-func commonTLS(dir string, more map[string]any) map[string]any {
-	more["tls_params"] = map[string]any{
+func commonTLS(dir string, more object) object {
+	more["tls_params"] = object{
 		"tls_minimum_protocol_version": "TLSv1_3",
 		// A client's default is 1.2.
 		"tls_maximum_protocol_version": "TLSv1_3",
@@ -96,14 +96,14 @@ func commonTLS(dir string, more map[string]any) map[string]any {
 
 // secretOf reads a secret from a file. That file names others, and Envoy reads those
 // again when anything is renamed within the folder.
-func secretOf(dir, name, file string) map[string]any {
-	return map[string]any{
+func secretOf(dir, name, file string) object {
+	return object{
 		"name": name,
-		"sds_config": map[string]any{
+		"sds_config": object{
 			"resource_api_version": "V3",
-			"path_config_source": map[string]any{
+			"path_config_source": object{
 				"path":              filepath.Join(dir, file),
-				"watched_directory": map[string]any{"path": dir},
+				"watched_directory": object{"path": dir},
 			},
 		},
 	}
