@@ -2,11 +2,11 @@ package main
 
 import (
 	"errors"
-	"path/filepath"
 	"slices"
-	"strconv"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
+	"fairlead.dev/fairlead/agent/certs"
+	"fairlead.dev/fairlead/agent/envoy"
 )
 
 // inBootstrap are the flags that the bootstrap is made of: a successor of Envoy takes
@@ -48,9 +48,10 @@ func (s *settings) reload() (next *settings, unchangeable []string, err error) {
 // bootstrapOf is what the bootstrap of an epoch is made of.
 func (s *settings) bootstrapOf(epoch int) bootstrap.Config {
 	c := s.bootstrap
-	c.PressureFile = filepath.Join(s.dir, "pressure-"+strconv.Itoa(epoch))
+	c.PressureFile = envoy.PressureFile(s.dir, epoch)
 	if s.expectsCertificates {
-		c.CertsDir, c.ProofSocket = filepath.Join(s.dir, "certs"), filepath.Join(s.dir, "proof.sock")
+		paths := certs.PathsIn(s.dir)
+		c.CertsDir, c.ProofSocket = paths.Folder, paths.ProofSocket
 	}
 	return c
 }

@@ -150,8 +150,14 @@ func (d *Dir) AdminSocket() string { return AdminSocket(d.path) }
 // Bootstrap is the file that Envoy starts its given epoch from.
 func (d *Dir) Bootstrap(epoch int) string { return d.file(fmt.Sprintf("envoy-rev%d.json", epoch)) }
 
-// Pressure is the file by which the given epoch is told to end its connections.
-func (d *Dir) Pressure(epoch int) string { return d.file(fmt.Sprintf("%s%d", pressurePrefix, epoch)) }
+// PressureFile is the file by which the given epoch of the agent with the given folder is
+// told to end its connections.
+func PressureFile(dir string, epoch int) string {
+	return filepath.Join(dir, pressurePrefix+strconv.Itoa(epoch))
+}
+
+// Pressure is the folder's own.
+func (d *Dir) Pressure(epoch int) string { return PressureFile(d.path, epoch) }
 
 // press makes an epoch end its connections politely: what it answers says that the
 // connection closes, and HTTP/2 connections are told to go away at once. Envoy's
