@@ -85,7 +85,7 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	})
 	stopServing := server.Serve(listener, server.Options{
 		Node: a.node(), Status: a.status, Log: log,
-		Sections: []server.Section{{Name: "certificates", Value: a.certificates}, {Name: "configuration", Value: a.configuration}},
+		Certificates: a.certificates, Configuration: a.configuration,
 		Metrics: metrics.NewHandler(metrics.Options{
 			Agent: a.count, Version: version, Started: a.started,
 			States: envoy.States, State: func() (string, int) { now := a.status(); return string(now.State), now.Epoch },

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"fairlead.dev/fairlead/agent/envoy"
 )
 
 // Handler answers what Serve serves.
@@ -57,48 +58,24 @@ func (o *Options) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (o *Options) status(w http.ResponseWriter, _ *http.Request) {
-	type member struct {
-		name  string
-		value any
+	now := struct {
+		envoy.Status
+		Node          string `json:"node"`
+		Certificates  any    `json:"certificates,omitempty"`
+		Configuration any    `json:"configuration,omitempty"`
+	}{Status: o.Status(), Node: o.Node}
+	if o.Certificates != nil {
+		now.Certificates = o.Certificates()
 	}
-	members := []member{{"node", o.Node}}
-	for _, section := range o.Sections {
-		if value := section.Value(); value != nil {
-			members = append(members, member{section.Name, value})
-		}
+	if o.Configuration != nil {
+		now.Configuration = o.Configuration()
 	}
-	// Envoy's status comes first, then the rest in its order, which a map would lose.
-	content, err := compact(o.Status())
-	for _, m := range members {
-		var name, value []byte
-		if err == nil {
-			name, err = compact(m.name)
-		}
-		if err == nil {
-			value, err = compact(m.value)
-		}
-		content = append(bytes.TrimSuffix(content, []byte("}")), ',')
-		content = append(append(append(append(content, name...), ':'), value...), '}')
-	}
-	if err != nil {
-		text(w, http.StatusInternalServerError, "the status cannot be written as JSON: "+err.Error())
-		return
-	}
-	var indented bytes.Buffer
-	// What was just encoded is JSON.
-	_ = json.Indent(&indented, content, "", "  ")
-	indented.WriteByte('\n')
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(indented.Bytes())
-}
-
-// compact leaves < and > as people wrote them.
-func compact(value any) ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	// Leaves < and > as people wrote them.
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return bytes.TrimSpace(b.Bytes()), err
+	_ = encoder.Encode(now)
 }
 
 // page is for people.

@@ -37,8 +37,9 @@ type Options struct {
 	Node string
 	// Status is how Envoy is.
 	Status func() envoy.Status
-	// Sections are more of /status, in this order. They must not wait for anything.
-	Sections []Section
+	// Certificates and Configuration are more of /status, written as JSON; nil, or what
+	// returns nil, is left out. They must not wait for anything.
+	Certificates, Configuration func() any
 	// Metrics answers /metrics, and AppHealth what is below /app-health/. Without them
 	// these paths are not there.
 	Metrics, AppHealth http.Handler
@@ -47,13 +48,6 @@ type Options struct {
 	Quit func()
 	// Log receives what is wrong with the server itself. It may be left out.
 	Log *slog.Logger
-}
-
-// Section is a part of /status.
-type Section struct {
-	Name string
-	// Value returns what is then written as JSON; nil leaves the section out.
-	Value func() any
 }
 
 // Serve serves until the returned function is called, which closes the listener, ends
