@@ -16,8 +16,6 @@ package certs
 
 import (
 	"log/slog"
-	"math/big"
-	"net/url"
 	"path/filepath"
 	"time"
 )
@@ -57,37 +55,29 @@ func PathsIn(dir string) Paths {
 	}
 }
 
-// Options says where certificates come from and go to. Mount and Dir are required.
+// Options says where certificates come from and go to, and who is told. All fields are
+// required but those that have a default.
 type Options struct {
 	// Mount is the folder with RootsFile, ChainFile and KeyFile. It may be missing, and
 	// go and come.
 	Mount string
 	// Dir is the agent's own folder, open to nobody else.
 	Dir string
-	// Recheck is how often Mount is read again in case its change went unnoticed. It
-	// defaults to DefaultRecheck.
+	// Recheck is how often Mount is read again in case its change went unnoticed.
 	Recheck time.Duration
 	// ProofPatience is how long Prove waits for Envoy before it complains. It defaults to
-	// DefaultProofPatience.
+	// 30 s, far more than Envoy takes, which is milliseconds.
 	ProofPatience time.Duration
 	// Now defaults to time.Now. Validity is judged by it.
 	Now func() time.Time
-	// Log defaults to slog.Default.
 	Log *slog.Logger
-	// Changed, if set, is called by Run after a new generation was stored. It must not
+	// Changed is called by Run after a new generation was stored. It must not
 	// wait for anything: the next change would wait too.
 	Changed func(Certificate)
-	// Refused, if set, is called when a set of files could not be taken, once for as
-	// long as the reason stays the same. It must not wait either.
+	// Refused is called when a set of files could not be taken, once for as long as the
+	// reason stays the same. It must not wait either.
 	Refused func(error)
 }
-
-const (
-	// DefaultRecheck is how often the mounted folder is read again.
-	DefaultRecheck = time.Minute
-	// DefaultProofPatience is far more than Envoy takes, which is milliseconds.
-	DefaultProofPatience = 30 * time.Second
-)
 
 // Certificate describes the generation that was stored last. It holds no secret.
 type Certificate struct {
@@ -111,9 +101,6 @@ type Certificate struct {
 	Loaded time.Time `json:"loaded"`
 }
 
-// SecondsToExpiry is negative once the certificate has expired.
-func (c Certificate) SecondsToExpiry(now time.Time) float64 { return c.Expires.Sub(now).Seconds() }
-
 // Status is how the certificates are.
 type Status struct {
 	// Certificate is what Envoy is given, nil if nothing could be taken yet.
@@ -125,14 +112,4 @@ type Status struct {
 	// ProofComplaint is why Envoy is not known to serve the certificate, although it
 	// has been asked for a while.
 	ProofComplaint string `json:"proofComplaint,omitempty"`
-}
-
-func hexadecimal(n *big.Int) string { return n.Text(16) }
-
-func texts(uris []*url.URL) []string {
-	var found []string
-	for _, uri := range uris {
-		found = append(found, uri.String())
-	}
-	return found
 }

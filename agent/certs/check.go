@@ -100,6 +100,10 @@ func check(found files, now time.Time) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
+	var uris []string
+	for _, uri := range leaf.URIs {
+		uris = append(uris, uri.String())
+	}
 	fingerprint := sha256.Sum256(leaf.Raw)
 	normal := files{KeyFile: keyPEM, ChainFile: chainPEM, RootsFile: rootsPEM}
 	return &set{
@@ -107,9 +111,9 @@ func check(found files, now time.Time) (*set, error) {
 		digest:   normal.digest(),
 		subjects: subjects(roots),
 		about: Certificate{
-			Serial:      hexadecimal(leaf.SerialNumber),
+			Serial:      leaf.SerialNumber.Text(16),
 			Fingerprint: hex.EncodeToString(fingerprint[:]),
-			URIs:        texts(leaf.URIs),
+			URIs:        uris,
 			NotBefore:   leaf.NotBefore,
 			NotAfter:    leaf.NotAfter,
 			Expires:     expires,
@@ -294,7 +298,7 @@ func name(c *x509.Certificate) string {
 	case len(c.DNSNames) > 0:
 		return c.DNSNames[0]
 	default:
-		return "serial number " + hexadecimal(c.SerialNumber)
+		return "serial number " + c.SerialNumber.Text(16)
 	}
 }
 

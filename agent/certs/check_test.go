@@ -170,9 +170,6 @@ func TestExpiresWithItsIssuer(t *testing.T) {
 	if !about.Expires.Before(about.NotAfter) || !about.Expires.Equal(about.RootsExpire) {
 		t.Errorf("a certificate until %s by a root until %s expires at %s", about.NotAfter, about.RootsExpire, about.Expires)
 	}
-	if left := about.SecondsToExpiry(about.Expires.Add(-90 * time.Second)); left != 90 {
-		t.Errorf("%v seconds are left, want 90", left)
-	}
 }
 
 func pemBlock(content []byte) (*pem.Block, error) {

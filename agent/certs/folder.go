@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -14,14 +13,8 @@ import (
 // Folder is the agent's folder of certificates. Make it with New, call Prepare once, then
 // Run; everything else may be called at any time from anywhere.
 type Folder struct {
-	mount    string
-	recheck  time.Duration
-	patience time.Duration
-	now      func() time.Time
-	log      *slog.Logger
-	changed  func(Certificate)
-	refused  func(error)
-	paths    Paths
+	options Options
+	paths   Paths
 
 	mu     sync.Mutex
 	store  store
@@ -33,30 +26,15 @@ type Folder struct {
 
 // New touches nothing.
 func New(o Options) *Folder {
-	f := &Folder{
-		mount: filepath.Clean(o.Mount), recheck: o.Recheck, patience: o.ProofPatience, now: o.Now, log: o.Log, changed: o.Changed, refused: o.Refused,
-		paths: PathsIn(o.Dir),
+	o.Mount = filepath.Clean(o.Mount)
+	if o.ProofPatience == 0 {
+		o.ProofPatience = 30 * time.Second
 	}
-	f.store.paths = f.paths
-	if f.recheck == 0 {
-		f.recheck = DefaultRecheck
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	if f.patience == 0 {
-		f.patience = DefaultProofPatience
-	}
-	if f.now == nil {
-		f.now = time.Now
-	}
-	if f.log == nil {
-		f.log = slog.Default()
-	}
-	if f.changed == nil {
-		f.changed = func(Certificate) {}
-	}
-	if f.refused == nil {
-		f.refused = func(error) {}
-	}
-	return f
+	paths := PathsIn(o.Dir)
+	return &Folder{options: o, paths: paths, store: store{paths: paths}}
 }
 
 // Prepare empties the agent's folder of certificates, writes the SDS files, and takes what
@@ -105,7 +83,7 @@ const (
 func (f *Folder) Run(ctx context.Context) {
 	w := f.watch()
 	defer w.close()
-	recheck := time.NewTicker(f.recheck)
+	recheck := time.NewTicker(f.options.Recheck)
 	defer recheck.Stop()
 	// At once, since there was no watch between Prepare and now.
 	settled := time.NewTimer(0)
@@ -124,7 +102,7 @@ func (f *Folder) Run(ctx context.Context) {
 				wait(settle)
 			}
 		case err := <-w.errors:
-			f.log.Debug("Events of the mounted folder were lost", "error", err)
+			f.options.Log.Debug("Events of the mounted folder were lost", "error", err)
 			wait(settle)
 		case <-recheck.C:
 			if !settling {
@@ -145,7 +123,7 @@ func (f *Folder) Run(ctx context.Context) {
 			}
 			f.tell(taken, err)
 			if taken {
-				f.changed(*f.Status().Certificate)
+				f.options.Changed(*f.Status().Certificate)
 			}
 		}
 	}
@@ -153,9 +131,9 @@ func (f *Folder) Run(ctx context.Context) {
 
 // take stores what is mounted if it is good and not what is served already.
 func (f *Folder) take() (taken bool, err error) {
-	now := f.now()
+	now := f.options.Now()
 	var next *set
-	found, err := readMount(f.mount)
+	found, err := readMount(f.options.Mount)
 	if err == nil {
 		next, err = check(found, now)
 	}
@@ -163,9 +141,9 @@ func (f *Folder) take() (taken bool, err error) {
 		var c *complaint
 		switch {
 		case errors.Is(err, errChanging):
-			err = fmt.Errorf("%s %w", f.mount, err)
-		case errors.As(err, &c) && c.file != f.mount:
-			c.file = filepath.Join(f.mount, c.file)
+			err = fmt.Errorf("%s %w", f.options.Mount, err)
+		case errors.As(err, &c) && c.file != f.options.Mount:
+			c.file = filepath.Join(f.options.Mount, c.file)
 		}
 		return false, err
 	}
@@ -183,7 +161,7 @@ func (f *Folder) take() (taken bool, err error) {
 	f.served = next
 	about := next.about
 	f.status.Certificate, f.status.Proven, f.status.ProofComplaint = &about, time.Time{}, ""
-	f.log.Info("Took the mounted certificate", "generation", about.Generation, "serial", about.Serial, "fingerprint", about.Fingerprint,
+	f.options.Log.Info("Took the mounted certificate", "generation", about.Generation, "serial", about.Serial, "fingerprint", about.Fingerprint,
 		"uris", about.URIs, "expires", about.Expires)
 	return true, nil
 }
@@ -202,18 +180,18 @@ func (f *Folder) tell(taken bool, err error) {
 	case text == before, taken:
 		return
 	case err == nil:
-		f.log.Info("The mounted certificate is the one that is served")
+		f.options.Log.Info("The mounted certificate is the one that is served")
 		return
 	case served != nil:
-		f.log.Warn("The mounted certificate cannot be used, so the one before it is still served", "error", err, "expires", served.Expires)
-	case missing(err, f.mount):
+		f.options.Log.Warn("The mounted certificate cannot be used, so the one before it is still served", "error", err, "expires", served.Expires)
+	case missing(err, f.options.Mount):
 		// As it should be for a workload that has none.
-		f.log.Info("No certificate is mounted", "mount", f.mount)
+		f.options.Log.Info("No certificate is mounted", "mount", f.options.Mount)
 		return
 	default:
-		f.log.Warn("The mounted certificate cannot be used, and there is none before it", "error", err)
+		f.options.Log.Warn("The mounted certificate cannot be used, and there is none before it", "error", err)
 	}
-	f.refused(err)
+	f.options.Refused(err)
 }
 
 // missing tells whether the whole folder is not there, rather than a file in it.

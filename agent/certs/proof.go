@@ -104,11 +104,11 @@ func (f *Folder) Prove(ctx context.Context) error {
 		if waited > nudgeAfter {
 			f.nudge()
 		}
-		if waited > f.patience {
+		if waited > f.options.ProofPatience {
 			if !told {
-				f.log.Warn("Envoy is not known to serve the current certificate", "generation", generation, "waited", f.patience, "error", err)
+				f.options.Log.Warn("Envoy is not known to serve the current certificate", "generation", generation, "waited", f.options.ProofPatience, "error", err)
 			}
-			told, pause = true, f.patience/slowShare
+			told, pause = true, f.options.ProofPatience/slowShare
 			f.mu.Lock()
 			f.status.ProofComplaint = err.Error()
 			f.mu.Unlock()
@@ -154,9 +154,9 @@ func (f *Folder) look(ctx context.Context) (generation int, err error) {
 	if f.served != current {
 		return f.served.about.Generation, errors.New("the certificate has just changed again")
 	}
-	f.status.Proven, f.status.ProofComplaint = f.now(), ""
+	f.status.Proven, f.status.ProofComplaint = f.options.Now(), ""
 	about := current.about
-	f.log.Info("Envoy serves the certificate", "generation", generation, "serial", about.Serial, "after", f.status.Proven.Sub(about.Loaded).Round(time.Millisecond).String())
+	f.options.Log.Info("Envoy serves the certificate", "generation", generation, "serial", about.Serial, "after", f.status.Proven.Sub(about.Loaded).Round(time.Millisecond).String())
 	return generation, nil
 }
 
@@ -164,7 +164,7 @@ func (f *Folder) nudge() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.store.nudge(); err != nil {
-		f.log.Debug("Envoy could not be made to look again", "error", err)
+		f.options.Log.Debug("Envoy could not be made to look again", "error", err)
 	}
 }
 

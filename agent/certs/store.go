@@ -123,47 +123,21 @@ func writeFile(path string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// The subset of envoy.service.discovery.v3.DiscoveryResponse that an SDS file has.
-type (
-	discoveryResponse struct {
-		Resources []secret `json:"resources"`
-	}
-	secret struct {
-		Type              string             `json:"@type"`
-		Name              string             `json:"name"`
-		TLSCertificate    *tlsCertificate    `json:"tls_certificate,omitempty"`
-		ValidationContext *validationContext `json:"validation_context,omitempty"`
-	}
-	tlsCertificate struct {
-		CertificateChain dataSource       `json:"certificate_chain"`
-		PrivateKey       dataSource       `json:"private_key"`
-		WatchedDirectory watchedDirectory `json:"watched_directory"`
-	}
-	validationContext struct {
-		TrustedCA        dataSource       `json:"trusted_ca"`
-		WatchedDirectory watchedDirectory `json:"watched_directory"`
-	}
-	dataSource struct {
-		Filename string `json:"filename"`
-	}
-	watchedDirectory struct {
-		Path string `json:"path"`
-	}
-)
-
-const secretType = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-
-// writeSDS tells Envoy where its secrets are. The files never change: what they name does.
+// writeSDS tells Envoy where its secrets are, by files of the type
+// envoy.service.discovery.v3.DiscoveryResponse. They never change: what they name does.
 func (s *store) writeSDS() error {
+	type object = map[string]any
 	current := filepath.Join(s.paths.Folder, currentLink)
-	at := func(file string) dataSource { return dataSource{Filename: filepath.Join(current, file)} }
-	watched := watchedDirectory{Path: s.paths.Folder}
-	for path, named := range map[string]secret{
-		s.paths.CertificateSDS: {Name: CertificateSecret, TLSCertificate: &tlsCertificate{CertificateChain: at(ChainFile), PrivateKey: at(KeyFile), WatchedDirectory: watched}},
-		s.paths.RootsSDS:       {Name: RootsSecret, ValidationContext: &validationContext{TrustedCA: at(RootsFile), WatchedDirectory: watched}},
+	at := func(file string) object { return object{"filename": filepath.Join(current, file)} }
+	watched := object{"path": s.paths.Folder}
+	for path, secret := range map[string]object{
+		s.paths.CertificateSDS: {"name": CertificateSecret, "tls_certificate": object{
+			"certificate_chain": at(ChainFile), "private_key": at(KeyFile), "watched_directory": watched,
+		}},
+		s.paths.RootsSDS: {"name": RootsSecret, "validation_context": object{"trusted_ca": at(RootsFile), "watched_directory": watched}},
 	} {
-		named.Type = secretType
-		content, err := json.MarshalIndent(discoveryResponse{Resources: []secret{named}}, "", "  ")
+		secret["@type"] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+		content, err := json.MarshalIndent(object{"resources": []object{secret}}, "", "  ")
 		if err != nil {
 			return err
 		}

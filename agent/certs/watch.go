@@ -28,7 +28,7 @@ type watch struct {
 }
 
 func (f *Folder) watch() *watch {
-	w := &watch{mount: f.mount, log: f.log}
+	w := &watch{mount: f.options.Mount, log: f.options.Log}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.fail(err)

@@ -57,7 +57,8 @@ func TestFollowsAFolderThatComesAndGoes(t *testing.T) {
 	// Three folders deep, none of which is there.
 	base := filepath.Join(p.dir, "var")
 	p.mount = filepath.Join(base, "run", "certs")
-	p.Folder = certs.New(certs.Options{Mount: p.mount, Dir: p.dir, Recheck: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	p.Folder = certs.New(certs.Options{Mount: p.mount, Dir: p.dir, Recheck: time.Hour, Log: slog.New(slog.DiscardHandler),
+		Changed: func(certs.Certificate) {}, Refused: func(error) {}})
 	p.prepare()
 	p.run()
 	p.complains(p.mount + " is not there")

@@ -1,18 +1,18 @@
 // Package cgroup tells how much memory the kernel lets this process and its children
 // have, and whether it has killed one of them for taking more.
 //
-// It only reads, and only two kinds of files: /proc/self, which says where the process'
-// own control group is, and that group's memory files; version 1 and 2 alike
+// It only reads, and only two kinds of files: /proc/self/cgroup, which says what the
+// process' own control group is, and that group's memory files; version 1 and 2 alike
 // (cgroups(7)). It never makes, moves or limits a group. Envoy's heap limit and the
 // reason for its death are made from what it tells.
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,29 +41,34 @@ var (
 // a page in 63 bits, and far above any machine.
 const noLimit = 1 << 60
 
+// Where hierarchies are mounted: systemd and container runtimes agree on it.
+const (
+	mount1 = "sys/fs/cgroup/memory"
+	mount2 = "sys/fs/cgroup"
+)
+
 // Open finds the group of this process. Root is "/" but in tests.
 func Open(root string) (Memory, error) {
 	path, version, err := ownGroup(filepath.Join(root, "proc/self/cgroup"))
 	if err != nil {
 		return Memory{}, err
 	}
-	top, below, err := mountOf(filepath.Join(root, "proc/self/mountinfo"), version, path)
-	if err != nil {
-		return Memory{}, err
-	}
-	m := Memory{files: version1}
+	m, top := Memory{files: version1}, filepath.Join(root, mount1)
 	if version == 2 {
-		m.files = version2
+		m.files, top = version2, filepath.Join(root, mount2)
 	}
-	top = filepath.Join(root, top)
-	for group := filepath.Join(top, below); ; group = filepath.Dir(group) {
-		m.groups = append(m.groups, group)
+	// In a container the topmost folder may be the container's own group, and those of
+	// its path not there.
+	for group := filepath.Join(top, path); ; group = filepath.Dir(group) {
+		if _, err := os.Stat(group); err == nil {
+			m.groups = append(m.groups, group)
+		}
 		if group == top {
 			break
 		}
 	}
-	if _, err := os.Stat(m.groups[0]); err != nil {
-		return Memory{}, fmt.Errorf("the process' control group: %w", err)
+	if len(m.groups) == 0 {
+		return Memory{}, fmt.Errorf("the file system of control groups is not mounted at %s", top)
 	}
 	return m, nil
 }
@@ -80,10 +85,8 @@ func ownGroup(file string) (path string, version int, err error) {
 		if len(parts) != 3 {
 			continue
 		}
-		for controller := range strings.SplitSeq(parts[1], ",") {
-			if controller == "memory" {
-				return parts[2], 1, nil
-			}
+		if slices.Contains(strings.Split(parts[1], ","), "memory") {
+			return parts[2], 1, nil
 		}
 		if parts[0] == "0" && parts[1] == "" {
 			path, version = parts[2], 2
@@ -94,71 +97,6 @@ func ownGroup(file string) (path string, version int, err error) {
 	}
 	return path, version, nil
 }
-
-// mountOf finds where the hierarchy is mounted, and the group's path below there. In a
-// container the mount may show the container's own group and nothing above.
-func mountOf(file string, version int, group string) (mountPoint, below string, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", "", fmt.Errorf("find the process' control group: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	seen := ""
-	lines := bufio.NewScanner(f)
-	// An overlay's line has a path for each of its layers.
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		m, ok := parseMount(lines.Text())
-		if !ok || !m.has(version) {
-			continue
-		}
-		below, err := filepath.Rel(m.root, group)
-		if err == nil && below != ".." && !strings.HasPrefix(below, "../") {
-			return m.point, below, nil
-		}
-		seen = m.root
-	}
-	if err := lines.Err(); err != nil {
-		return "", "", fmt.Errorf("read %s: %w", file, err)
-	}
-	if seen != "" {
-		return "", "", fmt.Errorf("the process' control group is %s, but only what is below %s can be seen here", group, seen)
-	}
-	return "", "", errors.New("the file system of control groups is not mounted here")
-}
-
-// mount is a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-type mount struct {
-	root, point, kind string
-	options           string
-}
-
-func parseMount(line string) (mount, bool) {
-	left, right, ok := strings.Cut(line, " - ")
-	before, after := strings.Fields(left), strings.Fields(right)
-	if !ok || len(before) < 6 || len(after) < 3 {
-		return mount{}, false
-	}
-	return mount{root: unescape(before[3]), point: unescape(before[4]), kind: after[0], options: after[2]}, true
-}
-
-func (m mount) has(version int) bool {
-	if version == 2 {
-		return m.kind == "cgroup2"
-	}
-	if m.kind != "cgroup" {
-		return false
-	}
-	for option := range strings.SplitSeq(m.options, ",") {
-		if option == "memory" {
-			return true
-		}
-	}
-	return false
-}
-
-// unescape undoes what the kernel does to space, tab, newline and backslash.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace
 
 // Limit is the most memory that the process may have together with all others of its
 // group: the least of what the group and those above it allow.
