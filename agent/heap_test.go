@@ -13,7 +13,6 @@ func machine(t *testing.T, limit string) string {
 	root := t.TempDir()
 	for path, content := range map[string]string{
 		"proc/self/cgroup":         "0::/\n",
-		"proc/self/mountinfo":      "30 22 0:26 / /sys/fs/cgroup rw - cgroup2 none rw\n",
 		"sys/fs/cgroup/memory.max": limit + "\n",
 	} {
 		path = filepath.Join(root, path)

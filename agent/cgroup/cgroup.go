@@ -58,8 +58,8 @@ func Open(root string) (Memory, error) {
 		m.files, top = version2, filepath.Join(root, mount2)
 	}
 	// In a container the topmost folder may be the container's own group, and those of
-	// its path not there.
-	for group := filepath.Join(top, path); ; group = filepath.Dir(group) {
+	// its path not there; the path of a group outside of its namespace begins with "/..".
+	for group := filepath.Join(top, filepath.Clean(path)); ; group = filepath.Dir(group) {
 		if _, err := os.Stat(group); err == nil {
 			m.groups = append(m.groups, group)
 		}
