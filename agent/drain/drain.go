@@ -103,7 +103,6 @@ type drain struct {
 	inbound, outbound int
 	known             bool
 	trouble           error
-	applicationEnded  bool
 }
 
 // note keeps the first trouble: those that follow come from it.
@@ -122,12 +121,12 @@ func (d *drain) finished(ctx context.Context) bool {
 	}
 	d.known = err == nil
 	d.note(err)
-	if d.ApplicationEnded != nil && !d.applicationEnded {
-		d.applicationEnded = d.ApplicationEnded(ctx)
+	if !d.known || d.inbound > 0 || d.outbound > 0 {
+		return false
 	}
-	// An application that is there may call somebody any time; what one that ended had
-	// open has ended with it.
-	return d.known && d.inbound == 0 && d.outbound == 0 && (d.ApplicationEnded == nil || d.applicationEnded)
+	// An application that is there may call somebody any time. It is asked last: a question
+	// may be a connection that it sees.
+	return d.ApplicationEnded == nil || d.ApplicationEnded(ctx)
 }
 
 func (d *drain) outcome(result Result, began time.Time) Outcome {
