@@ -104,36 +104,6 @@ func TestSameConfigGivesSameBytes(t *testing.T) {
 	}
 }
 
-func TestBuildNamesEveryMissingField(t *testing.T) {
-	_, err := bootstrap.Build(bootstrap.Config{Protocol: "polling"})
-	if err == nil {
-		t.Fatal("an empty configuration was taken")
-	}
-	for _, want := range []string{"Namespace is empty", "Pod is empty", "Workload is empty", "either XDSSocket or XDSAddress is needed", "AdminSocket is empty", "Protocol is polling, not delta or sotw"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the error does not tell %q: %v", want, err)
-		}
-	}
-}
-
-func TestBuildRefusesWhatDoesNotGoTogether(t *testing.T) {
-	for want, change := range map[string]func(*bootstrap.Config){
-		"either XDSSocket or XDSAddress is needed, and not both": func(c *bootstrap.Config) { c.XDSAddress, c.CertsDir = "manager:1", "/c" },
-		"CertsDir is empty, but XDSAddress needs a certificate":  func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress = "", "manager:1" },
-		"CertsDir is empty, but ProofSocket needs a certificate": func(c *bootstrap.Config) { c.ProofSocket = "/p" },
-		"XDSAddress: manager:0 is not HOST:PORT":                 func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", "manager:0", "/c" },
-		"XDSAddress: :1 is not HOST:PORT":                        func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", ":1", "/c" },
-		"XDSAddress: address manager: missing port":              func(c *bootstrap.Config) { c.XDSSocket, c.XDSAddress, c.CertsDir = "", "manager", "/c" },
-		"DNSFamily is v5, not auto, v4, v6 or all":               func(c *bootstrap.Config) { c.DNSFamily = "v5" },
-	} {
-		config := least()
-		change(&config)
-		if _, err := bootstrap.Build(config); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error is %v, want %s", err, want)
-		}
-	}
-}
-
 // Where Envoy would listen, and what others have to agree with.
 func TestNothingListensOnTheNetwork(t *testing.T) {
 	config := least()

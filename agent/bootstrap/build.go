@@ -13,9 +13,6 @@ const maxRegexProgram = 32768
 
 // Build returns the bootstrap as indented JSON that ends with a newline.
 func Build(c Config) ([]byte, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = DefaultMaxConnections
 	}

@@ -10,8 +10,6 @@
 package bootstrap
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -42,7 +40,8 @@ const (
 	DNSAll DNSFamily = "all"
 )
 
-// Config is everything a bootstrap is made of.
+// Config is everything a bootstrap is made of. Who makes one checks it; what does not go
+// together, Envoy refuses.
 type Config struct {
 	// Namespace and Pod name the proxy: its node id is "<namespace>/<pod>". Required.
 	Namespace, Pod string
@@ -123,41 +122,4 @@ type App struct {
 	Port uint16
 	// Address is where the application really listens.
 	Address netip.AddrPort
-}
-
-func (c Config) check() error {
-	var errs []error
-	for _, field := range []struct{ name, value string }{
-		{"Namespace", c.Namespace},
-		{"Pod", c.Pod},
-		{"Workload", c.Workload},
-		{"AdminSocket", c.AdminSocket},
-	} {
-		if field.value == "" {
-			errs = append(errs, errors.New("bootstrap: "+field.name+" is empty"))
-		}
-	}
-	if (c.XDSSocket == "") == (c.XDSAddress == "") {
-		errs = append(errs, errors.New("bootstrap: either XDSSocket or XDSAddress is needed, and not both"))
-	}
-	if c.XDSAddress != "" {
-		if _, _, err := splitAddress(c.XDSAddress); err != nil {
-			errs = append(errs, fmt.Errorf("bootstrap: XDSAddress: %w", err))
-		}
-		if c.CertsDir == "" {
-			errs = append(errs, errors.New("bootstrap: CertsDir is empty, but XDSAddress needs a certificate"))
-		}
-	}
-	if c.ProofSocket != "" && c.CertsDir == "" {
-		errs = append(errs, errors.New("bootstrap: CertsDir is empty, but ProofSocket needs a certificate"))
-	}
-	if _, known := lookupFamilies[c.DNSFamily]; !known {
-		errs = append(errs, errors.New("bootstrap: DNSFamily is "+string(c.DNSFamily)+", not auto, v4, v6 or all"))
-	}
-	switch c.Protocol {
-	case "", Delta, StateOfTheWorld:
-	default:
-		errs = append(errs, errors.New("bootstrap: Protocol is "+string(c.Protocol)+", not delta or sotw"))
-	}
-	return errors.Join(errs...)
 }

@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -57,9 +56,9 @@ func xdsCluster(c Config) object {
 	if c.XDSSocket != "" {
 		return staticCluster(XDSCluster, pipe(c.XDSSocket, 0), protocol)
 	}
-	// Taken apart without an error: check has looked.
-	host, port, _ := splitAddress(c.XDSAddress)
-	cluster := staticCluster(XDSCluster, socketAddress(host, port), protocol)
+	host, portText, _ := net.SplitHostPort(c.XDSAddress)
+	port, _ := strconv.ParseUint(portText, 10, 16)
+	cluster := staticCluster(XDSCluster, socketAddress(host, uint16(port)), protocol)
 	cluster["transport_socket"] = controlPlaneTLS(c, host)
 	// A handshake over a network takes longer than a Unix socket does.
 	cluster["connect_timeout"] = duration(5 * time.Second)
@@ -83,16 +82,4 @@ var lookupFamilies = map[DNSFamily]string{
 	DNSv4:   "V4_ONLY",
 	DNSv6:   "V6_ONLY",
 	DNSAll:  "ALL",
-}
-
-func splitAddress(text string) (host string, port uint16, err error) {
-	host, portText, err := net.SplitHostPort(text)
-	if err != nil {
-		return "", 0, err
-	}
-	n, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || n == 0 || host == "" {
-		return "", 0, errors.New(text + " is not HOST:PORT")
-	}
-	return host, uint16(n), nil
 }
