@@ -110,20 +110,19 @@ func askAgent(ctx context.Context, command string, args []string, lookupEnv func
 // wait asks until the answer is yes, and tells progress what it is otherwise, whenever
 // that changes.
 func (s *waitSettings) wait(ctx context.Context, progress io.Writer) (string, error) {
-	client := s.client()
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
 	told := "the agent at " + s.statusAddress + " takes connections and does not answer"
 	for limited.Err() == nil {
-		now := s.ask(limited, client)
-		if now.ready {
-			return now.sentence, nil
+		ready, sentence := s.ask(limited)
+		if ready {
+			return sentence, nil
 		}
 		// What is said because the time is over says nothing about the agent.
-		if limited.Err() == nil && now.sentence != told {
-			told = now.sentence
+		if limited.Err() == nil && sentence != told {
+			told = sentence
 			fmt.Fprintf(progress, "fairlead-agent wait: %s\n", told)
 		}
 		select {
@@ -137,25 +136,15 @@ func (s *waitSettings) wait(ctx context.Context, progress io.Writer) (string, er
 	return "", fmt.Errorf("not ready after %s: %s; see the agent's log, or wait longer with --timeout", s.timeout, told)
 }
 
-// readiness is an answer of the agent's, or that there is none.
-type readiness struct {
-	ready    bool
-	sentence string
-}
-
-func (s *waitSettings) ask(ctx context.Context, client *http.Client) readiness {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/ready", nil)
-	if err != nil {
-		return readiness{sentence: err.Error()}
-	}
-	code, sentence, err := exchange(client, request)
-	switch {
+// ask returns the agent's answer, or why there is none.
+func (s *waitSettings) ask(ctx context.Context) (ready bool, sentence string) {
+	switch code, sentence, err := s.exchange(ctx, http.MethodGet, "/ready"); {
 	case err != nil:
-		return readiness{sentence: s.silence(err)}
+		return false, s.silence(err)
 	case code == http.StatusNotFound:
-		return readiness{sentence: "whatever answers at " + s.statusAddress + " is no agent: give --status-address as the agent has it"}
+		return false, "whatever answers at " + s.statusAddress + " is no agent: give --status-address as the agent has it"
 	default:
-		return readiness{code == http.StatusOK, sentence}
+		return code == http.StatusOK, sentence
 	}
 }
 
@@ -169,12 +158,7 @@ func (s *waitSettings) silence(err error) string {
 }
 
 func (s *waitSettings) quit(ctx context.Context, _ io.Writer) (string, error) {
-	client := s.client()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/quitquitquit", nil)
-	if err != nil {
-		return "", err
-	}
-	switch code, sentence, err := exchange(client, request); {
+	switch code, sentence, err := s.exchange(ctx, http.MethodPost, "/quitquitquit"); {
 	case err != nil:
 		return "", errors.New(s.silence(err))
 	case code != http.StatusOK:
@@ -187,23 +171,23 @@ func (s *waitSettings) quit(ctx context.Context, _ io.Writer) (string, error) {
 // answerTimeout is far more than an agent needs, which answers from memory.
 const answerTimeout = 10 * time.Second
 
-// client has a connection of its own for each request, to the agent whatever the URL
-// says.
-func (s *waitSettings) client() *http.Client {
+// exchange asks by a connection of its own, which leads to the agent whatever the URL
+// says, and returns the answer's status and its text.
+func (s *waitSettings) exchange(ctx context.Context, method, path string) (int, string, error) {
 	network := "tcp"
 	if strings.HasPrefix(s.statusAddress, "/") {
 		network = "unix"
 	}
-	return &http.Client{Timeout: answerTimeout, Transport: &http.Transport{
+	client := &http.Client{Timeout: answerTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, s.statusAddress)
 		},
 	}}
-}
-
-// exchange returns the answer's status and its text.
-func exchange(client *http.Client, request *http.Request) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
