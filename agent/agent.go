@@ -231,19 +231,15 @@ func newLookout(path string) *lookout {
 
 func (l *lookout) changed() bool {
 	now, err := os.Stat(l.path)
-	if err != nil || same(now, l.seen) {
+	if err != nil || envoy.SameFile(now, l.seen) {
 		l.pending = nil
 		return false
 	}
-	if !same(now, l.pending) {
+	if !envoy.SameFile(now, l.pending) {
 		// It may be written still: the next look tells.
 		l.pending = now
 		return false
 	}
 	l.seen, l.pending = now, nil
 	return true
-}
-
-func same(a, b os.FileInfo) bool {
-	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

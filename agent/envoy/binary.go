@@ -6,36 +6,21 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
 // versionTimeout is far beyond the few milliseconds that the question takes.
 const versionTimeout = 10 * time.Second
 
-// identity tells one file from another that took its place.
-type identity struct {
-	device, inode uint64
-	size          int64
-	changed       time.Time
-}
-
-// identify follows symbolic links, since an update often replaces one.
-func identify(path string) (identity, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return identity{}, err
-	}
-	id := identity{size: info.Size(), changed: info.ModTime()}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		id.device, id.inode = stat.Dev, stat.Ino
-	}
-	return id, nil
+// SameFile tells whether a path still leads to the same content, by what os.Stat says
+// of it, which follows symbolic links: an update often replaces one.
+func SameFile(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // program is the Envoy that a path named when it was looked at.
 type program struct {
-	identity identity
+	file os.FileInfo
 	// hotRestart is the version of the protocol between epochs, such as 11.104: those
 	// that differ cannot talk to each other.
 	hotRestart string
@@ -44,11 +29,11 @@ type program struct {
 // inspect asks the binary for its hot-restart version. known is returned as it is if
 // the file is still the same.
 func (s *Supervisor) inspect(ctx context.Context, known program) (program, error) {
-	id, err := identify(s.options.Binary)
+	file, err := os.Stat(s.options.Binary)
 	if err != nil {
 		return program{}, fmt.Errorf("look at envoy: %w", err)
 	}
-	if id == known.identity {
+	if SameFile(file, known.file) {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
@@ -64,5 +49,5 @@ func (s *Supervisor) inspect(ctx context.Context, known program) (program, error
 	if err := cmd.Wait(); err != nil {
 		return program{}, fmt.Errorf("ask %s for its hot-restart version: %w", s.options.Binary, err)
 	}
-	return program{identity: id, hotRestart: strings.TrimSpace(output.String())}, nil
+	return program{file: file, hotRestart: strings.TrimSpace(output.String())}, nil
 }
