@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -62,21 +63,12 @@ func NewHandler(probes Probes, address string) http.Handler {
 	}
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
 		sentence := "no container has such a probe; those that have one are asked at:"
-		for _, path := range paths(probes) {
+		for _, path := range slices.Sorted(maps.Keys(probes)) {
 			sentence += "\n" + path
 		}
 		plain(w, http.StatusNotFound, sentence)
 	})
 	return mux
-}
-
-func paths(probes Probes) []string {
-	var all []string
-	for path := range probes {
-		all = append(all, path)
-	}
-	slices.Sort(all)
-	return all
 }
 
 func newProber(p Probe, address string) prober {
