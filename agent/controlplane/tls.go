@@ -67,13 +67,7 @@ func (t Target) host() string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// wrongIdentity is a certificate of ours, but somebody else's.
-type wrongIdentity struct{ has []string }
-
-func (e *wrongIdentity) Error() string {
-	return "the certificate is for " + strings.Join(e.has, ", ")
-}
-
+// verifyIdentity does what Go does for names and addresses.
 func verifyIdentity(state tls.ConnectionState, roots *x509.CertPool, wanted string) error {
 	leaf := state.PeerCertificates[0]
 	intermediates := x509.NewCertPool()
@@ -89,7 +83,7 @@ func verifyIdentity(state tls.ConnectionState, roots *x509.CertPool, wanted stri
 			return nil
 		}
 	}
-	return &wrongIdentity{names(leaf)}
+	return x509.HostnameError{Certificate: leaf, Host: wanted}
 }
 
 // names are all that a certificate is for.
@@ -110,7 +104,6 @@ func names(certificate *x509.Certificate) []string {
 func (t Target) explainHandshake(ctx context.Context, err error) error {
 	var (
 		hostname  x509.HostnameError
-		identity  *wrongIdentity
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
@@ -119,9 +112,6 @@ func (t Target) explainHandshake(ctx context.Context, err error) error {
 	case errors.As(err, &hostname):
 		return fmt.Errorf("the manager's certificate at %s is for %s and not for %s: correct --xds-address or --xds-server-name",
 			t, strings.Join(names(hostname.Certificate), ", "), t.name())
-	case errors.As(err, &identity):
-		return fmt.Errorf("the manager's certificate at %s is for %s and not for %s: correct --xds-address or --xds-server-name",
-			t, strings.Join(identity.has, ", "), t.name())
 	case errors.As(err, &authority):
 		return fmt.Errorf("the manager's certificate at %s is of no root in %s: see whether this is another mesh's manager, or whether the roots are old", t, t.Roots)
 	case errors.As(err, &invalid):
