@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 	"time"
 
 	"fairlead.dev/fairlead/agent/flags"
@@ -19,25 +20,10 @@ func (s *settings) checkNumbers(found *flags.Problems) {
 	}
 	if s.rescueTokens < 0 || s.rescueTokens > 1000 {
 		found.Add("rescue-tokens", "is %d: use 1 to 1000, or 0 to end with Envoy's first failure", s.rescueTokens)
-	} else if last, ok := longestRescue(s.rescueTokens, s.rescueDelay); !ok {
+	} else if most := bits.Len64(uint64(24 * time.Hour / max(1, s.rescueDelay))); s.rescueDelay > 0 && s.rescueTokens > most {
 		found.Add("rescue-tokens", "is %d: with a --rescue-delay of %s, doubled each time, the last wait would be longer than a day: use at most %d, or a shorter delay",
-			s.rescueTokens, s.rescueDelay, last)
+			s.rescueTokens, s.rescueDelay, most)
 	}
-}
-
-// longestRescue tells whether the last wait of so many is a day at most, and if not, how
-// many could be.
-func longestRescue(tokens int, delay time.Duration) (most int, ok bool) {
-	for wait := delay; most < tokens; wait *= 2 {
-		if wait > 24*time.Hour {
-			return most, false
-		}
-		most++
-		if wait <= 0 {
-			return tokens, true
-		}
-	}
-	return most, true
 }
 
 func (s *settings) checkTimes(found *flags.Problems) {
