@@ -248,13 +248,12 @@ func parseKey(content []byte) (crypto.Signer, []byte, error) {
 		case "EC PRIVATE KEY":
 			parse = func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) }
 		case "ENCRYPTED PRIVATE KEY":
-			return nil, nil, complain(KeyFile, "is encrypted, and nobody is there to type its passphrase: store it unencrypted")
 		default:
 			// Such as EC PARAMETERS, which some tools write before the key.
 			continue
 		}
 		switch {
-		case block.Headers["DEK-Info"] != "":
+		case parse == nil, block.Headers["DEK-Info"] != "":
 			return nil, nil, complain(KeyFile, "is encrypted, and nobody is there to type its passphrase: store it unencrypted")
 		case key != nil:
 			return nil, nil, complain(KeyFile, "holds more than one private key: store only that of the certificate")
