@@ -222,22 +222,12 @@ func (d *Dir) forgetInitializing() error {
 		return err
 	}
 	defer func() { _ = shared.Close() }()
-	content := make([]byte, sharedSize+1)
-	n, err := shared.ReadAt(content, 0)
-	if n != sharedSize || !errors.Is(err, io.EOF) || binary.NativeEndian.Uint64(content) != sharedSize {
-		return errors.Join(errors.New("envoy's shared memory is not laid out as it was in 1.40"), ignoreEOF(err))
+	content, err := io.ReadAll(io.LimitReader(shared, sharedSize+1))
+	if err != nil || len(content) != sharedSize || binary.NativeEndian.Uint64(content) != sharedSize {
+		return errors.Join(errors.New("envoy's shared memory is not laid out as it was in 1.40"), err)
 	}
-	flags := binary.NativeEndian.Uint64(content[sharedFlagsAt:])
-	if flags != sharedInitializes {
-		return nil
-	}
-	_, err = shared.WriteAt(make([]byte, sharedSize-sharedFlagsAt), sharedFlagsAt)
-	return err
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
+	if binary.NativeEndian.Uint64(content[sharedFlagsAt:]) == sharedInitializes {
+		_, err = shared.WriteAt(make([]byte, sharedSize-sharedFlagsAt), sharedFlagsAt)
 	}
 	return err
 }
