@@ -64,12 +64,8 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	switch command {
 	case "proxy", "bootstrap":
 		s := newSettings(command)
-		switch err := s.parse(args, lookupEnv); {
-		case errors.Is(err, pflag.ErrHelp):
-			fmt.Fprint(stdout, s.help())
-			return 0
-		case err != nil:
-			return complain(stderr, command, err, fmt.Sprintf("\"fairlead-agent %s --help\" lists the flags.", command))
+		if status, end := readFlags(s, command, args, lookupEnv, stdout, stderr); end {
+			return status
 		}
 		if command == "bootstrap" {
 			return printBootstrap(s, stdout, stderr)
@@ -89,6 +85,25 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		fmt.Fprintf(stderr, "fairlead-agent: unknown command %q\n\n%s", command, usage)
 		return exitUsage
 	}
+}
+
+// subcommand is what reads flags of its own.
+type subcommand interface {
+	parse(args []string, lookupEnv func(string) (string, bool)) error
+	help() string
+}
+
+// readFlags tells whether the command ends with that: because only its help was asked
+// for, or because the flags are wrong.
+func readFlags(c subcommand, name string, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) (status int, end bool) {
+	switch err := c.parse(args, lookupEnv); {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprint(stdout, c.help())
+		return 0, true
+	case err != nil:
+		return complain(stderr, name, err, fmt.Sprintf("\"fairlead-agent %s --help\" lists the flags.", name)), true
+	}
+	return 0, false
 }
 
 func printBootstrap(s *settings, stdout, stderr io.Writer) int {

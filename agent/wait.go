@@ -87,12 +87,8 @@ func (s *waitSettings) parse(args []string, lookupEnv func(string) (string, bool
 // askAgent is both commands.
 func askAgent(ctx context.Context, command string, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) int {
 	s := newWaitSettings(command)
-	switch err := s.parse(args, lookupEnv); {
-	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprint(stdout, s.help())
-		return 0
-	case err != nil:
-		return complain(stderr, command, err, fmt.Sprintf("\"fairlead-agent %s --help\" lists the flags.", command))
+	if status, end := readFlags(s, command, args, lookupEnv, stdout, stderr); end {
+		return status
 	}
 	act := s.wait
 	if command == "quit" {
