@@ -16,11 +16,15 @@ func Listen(address string) (net.Listener, error) {
 		listener, err := net.Listen("tcp", address)
 		return listener, explainListen(address, err)
 	}
-	if connection, err := net.Dial("unix", address); err == nil {
+	connection, err := net.Dial("unix", address)
+	switch info, statErr := os.Lstat(address); {
+	case err == nil:
 		_ = connection.Close()
 		return nil, explainListen(address, syscall.EADDRINUSE)
-	}
-	if info, err := os.Lstat(address); err == nil && info.Mode().Type() == os.ModeSocket {
+	case errors.Is(err, syscall.EAGAIN):
+		// Somebody listens, and is too busy to answer.
+		return nil, explainListen(address, syscall.EADDRINUSE)
+	case statErr == nil && info.Mode().Type() == os.ModeSocket:
 		// Left by an agent that was killed: nobody answers there.
 		if err := os.Remove(address); err != nil {
 			return nil, explainListen(address, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,40 @@ func TestSocketIsOurOwn(t *testing.T) {
 	}
 	if _, err := Listen(filepath.Join(dir, "missing", "status.sock")); err == nil || !strings.Contains(err.Error(), "--status-address ") {
 		t.Errorf("a socket in a folder that is missing: %v", err)
+	}
+}
+
+// Whoever has more callers than it takes is there all the same.
+func TestABusySocketIsLeft(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "fl-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "status.sock")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		caller, err := net.Dial("unix", path)
+		if errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = caller.Close() }()
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "is in use by another program") {
+		t.Errorf("the socket of a busy program was taken: %v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
 	}
 }
 
