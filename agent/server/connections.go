@@ -18,15 +18,13 @@ type connections struct {
 	// waiting are those without a request, the longest first.
 	waiting []net.Conn
 	busy    map[net.Conn]struct{}
-	// served counts those that the server has not let go of, the closed ones among them.
-	served int
-	none   sync.Cond
+	// served are those that the server has not let go of, the closed ones among them. Once
+	// it takes no more, they can be waited for.
+	served sync.WaitGroup
 }
 
 func newConnections(most int) *connections {
-	c := &connections{most: most, busy: map[net.Conn]struct{}{}}
-	c.none.L = &c.mu
-	return c
+	return &connections{most: most, busy: map[net.Conn]struct{}{}}
 }
 
 // changed is told by the server of every change of a connection's state.
@@ -46,30 +44,18 @@ func (c *connections) note(connection net.Conn, state http.ConnState) (surplus n
 	delete(c.busy, connection)
 	switch state {
 	case http.StateNew:
-		c.served++
+		c.served.Add(1)
 		c.waiting = append(c.waiting, connection)
 	case http.StateIdle:
 		c.waiting = append(c.waiting, connection)
 	case http.StateActive:
 		c.busy[connection] = struct{}{}
 	case http.StateClosed:
-		c.served--
-		if c.served == 0 {
-			c.none.Broadcast()
-		}
+		c.served.Done()
 	}
 	if len(c.waiting) == 0 || len(c.waiting)+len(c.busy) <= c.most {
 		return nil
 	}
 	surplus, c.waiting = c.waiting[0], c.waiting[1:]
 	return surplus
-}
-
-// wait waits until no connection is served any more.
-func (c *connections) wait() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.served > 0 {
-		c.none.Wait()
-	}
 }

@@ -80,6 +80,6 @@ func Serve(listener net.Listener, options Options) (stop func()) {
 		cancel()
 		_ = server.Close()
 		<-done
-		connections.wait()
+		connections.served.Wait()
 	}
 }
