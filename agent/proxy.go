@@ -70,6 +70,7 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	defer quit(nil)
 	hurry := make(chan struct{})
 
+	statistics := metrics.NewStatistics(metrics.Envoy(dir.AdminSocket()))
 	a.supervisor = envoy.New(envoy.Options{
 		Binary: binary, Dir: dir, Bootstrap: a.bootstrap,
 		ControlPlane: s.controlPlane().String(), Probe: a.probeControlPlane,
@@ -78,7 +79,7 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 		Rescue:   envoy.Rescue{Tokens: s.rescueTokens, Delay: s.rescueDelay, Refill: s.rescueRefill},
 		MinDrain: s.minDrain, DrainDeadline: s.drainDeadline(), StopTimeout: s.stopTimeout,
 		ApplicationEnded: s.applicationEnded(), Hurry: hurry, OOMKills: oomKills(log, s.cgroupRoot),
-		Count: a.count, Stdout: stdout, Log: log,
+		Count: a.count, Statistics: statistics, Stdout: stdout, Log: log,
 		// What is shown of Envoy is chosen by its own flag, whatever the agent's is.
 		EnvoyLog:      s.logger(stderr, math.MinInt).With("source", "envoy"),
 		EnvoyLogLevel: s.shownEnvoyMin,
@@ -89,7 +90,7 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 		Metrics: metrics.NewHandler(metrics.Options{
 			Agent: a.count, Version: version, Started: a.started,
 			States: envoy.States, State: func() (string, int) { now := a.status(); return string(now.State), now.Epoch },
-			Targets: s.scrapeTargets(dir.AdminSocket()),
+			Targets: s.scrapeTargets(statistics.Target()),
 		}),
 		AppHealth: s.appHealth(),
 		Quit:      func() { quit(errors.New("asked to by /quitquitquit")) },
@@ -121,8 +122,8 @@ func oomKills(log *slog.Logger, root string) func() (uint64, error) {
 	return memory.OOMKills
 }
 
-func (s *settings) scrapeTargets(adminSocket string) []metrics.Target {
-	targets := []metrics.Target{metrics.Envoy(adminSocket)}
+func (s *settings) scrapeTargets(proxy metrics.Target) []metrics.Target {
+	targets := []metrics.Target{proxy}
 	if s.appMetrics != "" {
 		targets = append(targets, metrics.Application(s.appMetrics))
 	}

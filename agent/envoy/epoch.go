@@ -42,6 +42,7 @@ func (s *Supervisor) start(ctx context.Context, epoch int) (*process, error) {
 	if s.program, err = s.inspect(ctx, program{}); err != nil {
 		return nil, err
 	}
+	s.options.Statistics.Reset()
 	return s.launch(epoch, path, "--use-dynamic-base-id", "--base-id-path", s.options.Dir.BaseID())
 }
 

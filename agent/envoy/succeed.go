@@ -22,6 +22,8 @@ import (
 
 const (
 	probeTimeout = 5 * time.Second
+	// snapshotTimeout is longer than any scrape, since one may be under way.
+	snapshotTimeout = 10 * time.Second
 	// overdue is how long after its time a predecessor is believed to be ending.
 	overdue = 5 * time.Second
 	// inheritInterval is how much of what a predecessor counts may be lost at its end, when
@@ -100,15 +102,29 @@ func (s *Supervisor) trySucceed(ctx context.Context, current *process) (*process
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAnew, err)
 	}
+	s.snapshot(ctx)
 	next, err := s.launch(current.epoch+1, path, "--base-id", strconv.FormatUint(baseID, 10))
 	if err != nil {
+		s.options.Statistics.Drop()
 		return nil, refused(true, err)
 	}
 	if err := s.awaitLive(ctx, current, next); err != nil {
-		return nil, s.abandon(current, next, err)
+		err = s.abandon(current, next, err)
+		s.options.Statistics.Drop()
+		return nil, err
 	}
+	s.options.Statistics.Keep()
 	s.program = found
 	return next, nil
+}
+
+// snapshot has the statistics remembered. A restart is worth more than they are.
+func (s *Supervisor) snapshot(ctx context.Context) {
+	limited, cancel := context.WithTimeoutCause(ctx, snapshotTimeout, fmt.Errorf("it had not ended after %s", snapshotTimeout))
+	defer cancel()
+	if err := s.options.Statistics.Snapshot(limited); err != nil {
+		s.options.Log.Warn("Could not remember Envoy's statistics: its counters begin anew with its successor", "error", err)
+	}
 }
 
 // awaitLive returns nil when the next epoch serves.

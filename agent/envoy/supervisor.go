@@ -58,6 +58,8 @@ type Options struct {
 	OOMKills func() (uint64, error)
 	// Count is told what happened.
 	Count Counter
+	// Statistics has Envoy's counters go on over hot restarts. nil: they begin anew.
+	Statistics Statistics
 	// Stdout receives what Envoy writes there, which is access logs only.
 	Stdout io.Writer
 	// Log receives the supervisor's own records.
@@ -74,6 +76,28 @@ type Counter interface {
 	RescueTokens(left int)
 	Drained(result string)
 }
+
+// Statistics is told of the moments that matter to whoever wants Envoy's counters to go
+// on over hot restarts: a successor is given only what its predecessor has not yet told
+// anybody. It is called from one goroutine.
+type Statistics interface {
+	// Snapshot comes right before a successor is started. From then on nobody may ask
+	// Envoy for statistics, until Keep or Drop, one of which follows whatever it returns.
+	Snapshot(context.Context) error
+	// Keep: the successor serves. Drop: the predecessor goes on.
+	Keep()
+	Drop()
+	// Reset comes before a cold start: what was counted is lost.
+	Reset()
+}
+
+// forgetful is the Statistics of those who want none.
+type forgetful struct{}
+
+func (forgetful) Snapshot(context.Context) error { return nil }
+func (forgetful) Keep()                          {}
+func (forgetful) Drop()                          {}
+func (forgetful) Reset()                         {}
 
 // Supervisor runs one Envoy, once: one at a time but for hot restarts.
 type Supervisor struct {
@@ -105,6 +129,9 @@ type Supervisor struct {
 // New does not start anything yet.
 func New(options Options) *Supervisor {
 	options.Count.RescueTokens(options.Rescue.Tokens)
+	if options.Statistics == nil {
+		options.Statistics = forgetful{}
+	}
 	return &Supervisor{
 		options: options,
 		admin:   NewAdmin(options.Dir.AdminSocket()),

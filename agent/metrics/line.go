@@ -19,9 +19,10 @@ type sample struct {
 	// tells whether it is a number at all.
 	le, quantile bound
 	value        float64
-	// end is where the value ends; what follows is a timestamp or an exemplar.
-	end  int
-	rest []byte
+	// start is where the value begins, and end where it ends; what follows is a timestamp
+	// or an exemplar.
+	start, end int
+	rest       []byte
 }
 
 // bound is the value of a label that has to be a number in some families.
@@ -46,7 +47,7 @@ func parseSample(line []byte) (sample, error) {
 	} else if at == n {
 		return s, errMalformed
 	}
-	s.end = at + tokenLength(line[at:])
+	s.start, s.end = at, at+tokenLength(line[at:])
 	var ok bool
 	if s.value, ok = number(line[at:s.end]); !ok {
 		return s, errMalformed
