@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	switch command {
 	case "proxy", "bootstrap":
 		s := newSettings(command)
-		if status, end := readFlags(s, command, args, lookupEnv, stdout, stderr); end {
+		if status, end := readFlags(command, s.parse, s.help, args, lookupEnv, stdout, stderr); end {
 			return status
 		}
 		if command == "bootstrap" {
@@ -87,18 +87,15 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	}
 }
 
-// subcommand is what reads flags of its own.
-type subcommand interface {
-	parse(args []string, lookupEnv func(string) (string, bool)) error
-	help() string
-}
+// parser reads the flags of a command.
+type parser func(args []string, lookupEnv func(string) (string, bool)) error
 
 // readFlags tells whether the command ends with that: because only its help was asked
 // for, or because the flags are wrong.
-func readFlags(c subcommand, name string, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) (status int, end bool) {
-	switch err := c.parse(args, lookupEnv); {
+func readFlags(name string, parse parser, help func() string, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) (status int, end bool) {
+	switch err := parse(args, lookupEnv); {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprint(stdout, c.help())
+		fmt.Fprint(stdout, help())
 		return 0, true
 	case err != nil:
 		return complain(stderr, name, err, fmt.Sprintf("\"fairlead-agent %s --help\" lists the flags.", name)), true

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"fairlead.dev/fairlead/agent/redirect"
 )
@@ -14,12 +11,8 @@ import (
 // redirectTraffic is the command.
 func redirectTraffic(args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) int {
 	s := redirect.NewSettings()
-	switch err := s.Parse(args, lookupEnv); {
-	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprint(stdout, s.Help())
-		return 0
-	case err != nil:
-		return complain(stderr, s.Command, err, "\"fairlead-agent redirect --help\" lists the flags.")
+	if status, end := readFlags(s.Command, s.Parse, s.Help, args, lookupEnv, stdout, stderr); end {
+		return status
 	}
 	if s.DryRun {
 		text := s.Config.Text()

@@ -87,7 +87,7 @@ func (s *waitSettings) parse(args []string, lookupEnv func(string) (string, bool
 // askAgent is both commands.
 func askAgent(ctx context.Context, command string, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) int {
 	s := newWaitSettings(command)
-	if status, end := readFlags(s, command, args, lookupEnv, stdout, stderr); end {
+	if status, end := readFlags(command, s.parse, s.help, args, lookupEnv, stdout, stderr); end {
 		return status
 	}
 	act := s.wait
