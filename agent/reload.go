@@ -24,6 +24,8 @@ var inBootstrap = []string{
 func (s *settings) reload() (next *settings, unchangeable []string, err error) {
 	next = newSettings(s.Command)
 	next.cgroupRoot = s.cgroupRoot
+	// Copies of what was mounted once are still served, wherever the mount has gone.
+	next.expectsCertificates = s.expectsCertificates
 	refused, err := next.read(s.arguments, s.lookupEnv)
 	if err != nil {
 		return nil, nil, err

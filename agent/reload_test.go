@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,6 +72,18 @@ func TestAProblemOfAFileNamesTheLine(t *testing.T) {
 		} else if n := len(unjoined(err)); n != 1 {
 			t.Errorf("%q is complained of %d times: %v", content, n, err)
 		}
+	}
+}
+
+// Of a pipe, which nobody writes to, one would wait for ever.
+func TestAPipeIsNoConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := newSettings("proxy").parse(needed("--config="+path), environment{}.lookup)
+	if err == nil || !strings.Contains(err.Error(), path+" is no regular file") {
+		t.Error(err)
 	}
 }
 

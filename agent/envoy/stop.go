@@ -40,7 +40,7 @@ func (s *Supervisor) stop(serving *process, cause error) {
 	s.become(Draining, "told to stop: "+cause.Error(), serving)
 	if s.served {
 		s.drain(serving, drain.Options{
-			Minimum: s.options.MinDrain, Deadline: s.options.DrainDeadline, ApplicationEnded: s.options.ApplicationEnded,
+			Minimum: s.options.MinDrain, Deadline: s.options.DrainDeadline, ApplicationEnded: s.options.ApplicationEnded, Hurry: s.options.Hurry,
 		})
 	}
 	s.end(serving)
@@ -59,7 +59,7 @@ func (s *Supervisor) drain(p *process, limits drain.Options) {
 		case <-ctx.Done():
 		}
 	}()
-	limits.Proxy, limits.Hurry = draining{s, p.epoch}, o.Hurry
+	limits.Proxy = draining{s, p.epoch}
 	outcome := drain.Run(ctx, limits)
 	if ctx.Err() != nil {
 		o.Log.Warn("Envoy ended while it drained", "epoch", p.epoch, "pid", p.pid)

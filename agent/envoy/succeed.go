@@ -57,7 +57,7 @@ func (s *Supervisor) succeed(ctx context.Context, current *process, reasons []st
 	next, err := s.trySucceed(ctx, current)
 	switch {
 	case errors.Is(err, errAnew):
-		return nil, s.replace(current, err)
+		return nil, s.replace(ctx, current, err)
 	case err != nil:
 		restart, ok := errors.AsType[*RestartError](err)
 		if !ok {
@@ -189,13 +189,17 @@ func (s *Supervisor) abandon(current, next *process, cause error) error {
 
 // replace is the cold start that is left where no hot restart can be: the serving Envoy
 // drains first, as for a stop.
-func (s *Supervisor) replace(current *process, cause error) error {
+func (s *Supervisor) replace(ctx context.Context, current *process, cause error) error {
 	s.options.Log.Warn("Draining Envoy to start it cold: connections that outlive the drain are cut off, and new ones refused until it is live",
 		"reason", cause.Error(), "deadline", s.options.DrainTime.String())
 	s.become(Draining, cause.Error(), current)
 	// Callers come back to this very Envoy, and the application stays: what can be waited
 	// for is what was open.
-	s.drain(current, drain.Options{Deadline: s.options.DrainTime})
+	s.drain(current, drain.Options{Deadline: s.options.DrainTime, Hurry: ctx.Done()})
+	if ctx.Err() != nil {
+		// Callers do leave now, and there is another deadline.
+		return &RestartError{Result: "refused", Err: errStopping}
+	}
 	s.end(current)
 	s.restarted("cold", "succeeded", cause.Error())
 	return errAnew

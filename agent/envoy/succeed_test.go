@@ -211,6 +211,26 @@ var _ = Describe("A hot restart", func() {
 		Expect(h.live().Epoch).To(BeZero())
 	})
 
+	It("that is a cold start gives way to a stop, which drains as any other", func() {
+		path := filepath.Join(h.dir.Path(), "envoy-link")
+		Expect(os.Symlink(binary, path)).To(Succeed())
+		h.options.Binary, h.options.DrainTime, h.options.ParentShutdownTime = path, time.Hour, 2*time.Hour
+		h.options.MinDrain = time.Second
+		h.run()
+		h.live()
+		load := startLoad(port, 2)
+		Expect(os.WriteFile(path+".new", []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+binary+" \"$@\";; esac\n"), 0o700)).To(Succeed())
+		Expect(os.Rename(path+".new", path)).To(Succeed())
+		h.supervisor.Restart("another Envoy")
+		Eventually(h.logs).Within(patience).Should(gbytes.Say("Draining Envoy to start it cold"))
+		h.stop(errors.New("enough"))
+		Eventually(h.logs).Within(patience).Should(gbytes.Say("told to stop: enough"))
+		load.stop()
+		Expect(h.result()).To(Succeed())
+		Expect(load.lost()).To(BeEmpty())
+		Expect(h.logs).To(gbytes.Say("Drained Envoy.*result=complete"))
+	})
+
 	It("is finished before a stop that comes meanwhile", func() {
 		h.run()
 		h.live()

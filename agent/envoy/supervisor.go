@@ -179,6 +179,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.become(Failed, err.Error(), nil)
 			return err
 		}
+		if ctx.Err() != nil {
+			s.become(Draining, "told to stop while no Envoy ran: "+context.Cause(ctx).Error(), nil)
+			return nil
+		}
 	}
 }
 

@@ -18,6 +18,10 @@ const longestFile = 1 << 20
 // of lines "flag = value"; an empty line or one that begins with '#' says nothing. It is
 // called after Read, and returns everything that is refused, with file and line.
 func (s *Set) ReadFile(path string) (refused []error, err error) {
+	// Of a pipe one would wait for a writer.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file: name a file of lines \"flag = value\"", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

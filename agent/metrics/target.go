@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // Target is somebody whose metrics are handed on.
@@ -80,17 +81,20 @@ func ParseApplication(text string) (string, error) {
 		if errors.As(err, &parsing) {
 			err = parsing.Err
 		}
+		if strings.Contains(text, "@") {
+			text = "a text with '@'"
+		}
 		return "", fmt.Errorf("is %q: %w: %s", text, err, form)
 	}
 	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
+	case u.User != nil:
+		return "", fmt.Errorf("has a user name or password, which everybody who lists processes would see: %s", form)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "", fmt.Errorf("is %q, which does not begin with http:// or https://: %s", text, form)
 	case !isLoopback(u.Hostname()):
 		return "", fmt.Errorf("is %q, whose host is not a loopback address: %s", text, form)
 	case u.Port() != "" && (err != nil || port == 0):
 		return "", fmt.Errorf("is %q: %q is not a port from 1 to 65535: %s", text, u.Port(), form)
-	case u.User != nil:
-		return "", fmt.Errorf("has a user name or password, which everybody who lists processes would see: %s", form)
 	}
 	u.Fragment = ""
 	return u.String(), nil

@@ -211,6 +211,8 @@ func TestParseApplication(t *testing.T) {
 		"http:///metrics":           `is "http:///metrics", whose host is not a loopback address`,
 		"http://127.0.0.1:0/":       `is "http://127.0.0.1:0/": "0" is not a port from 1 to 65535`,
 		"http://127.0.0.1:65536/":   `is "http://127.0.0.1:65536/": "65536" is not a port from 1 to 65535`,
+		"ftp://user:pw@127.0.0.1/":  `has a user name or password, which everybody who lists processes would see`,
+		"http://user:pw@host\x7f/":  `is "a text with '@'": net/url: invalid control character in URL`,
 		"http://user:pw@127.0.0.1/": `has a user name or password, which everybody who lists processes would see`,
 	} {
 		if got, err := metrics.ParseApplication(url); err == nil {
