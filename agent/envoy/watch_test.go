@@ -117,7 +117,7 @@ func TestWatchTellsEachChangeOnce(t *testing.T) {
 			},
 			want: []string{
 				"0s live: Envoy serves",
-				"15s unresponsive: Envoy has not answered its administration interface for 5s or more",
+				"17s unresponsive: Envoy has not answered its administration interface for 5s or more",
 				"30s live: Envoy serves",
 			},
 		},
@@ -133,7 +133,7 @@ func TestWatchTellsEachChangeOnce(t *testing.T) {
 		},
 		"an Envoy that somebody drains": {
 			steps: []step{{state: serverLive}, {after: 2 * time.Second, state: serverDraining}},
-			want:  []string{"0s live: Envoy serves", "2s draining: Envoy was told to drain"},
+			want:  []string{"0s live: Envoy serves", "4s draining: Envoy was told to drain"},
 		},
 		"an Envoy that never answers is starting": {
 			steps: []step{{silent: true}},
@@ -151,8 +151,8 @@ func TestWatchTellsEachChangeOnce(t *testing.T) {
 
 // The pace is what idle CPU and the time to readiness hang on.
 func TestWatchAsksOftenWhileStartingAndSeldomAfterwards(t *testing.T) {
-	if _, asked := told(t, time.Minute-time.Millisecond, step{state: serverLive}); asked != 30 {
-		t.Errorf("a live Envoy was asked %d times a minute, want 30", asked)
+	if _, asked := told(t, time.Minute-time.Millisecond, step{state: serverLive}); asked != 15 {
+		t.Errorf("a live Envoy was asked %d times a minute, want 15", asked)
 	}
 	// 5 s at 50 ms, then 55 s at 200 ms.
 	if _, asked := told(t, time.Minute-time.Millisecond, step{silent: true}); asked < 370 || asked > 380 {

@@ -338,10 +338,10 @@ func (t *story) measure(ctx context.Context) error {
 	agent, agents := t.largest("fairlead-agent")
 	envoy, _ := t.largest("envoy")
 	t.told.note("Resident: manager (at most 80 MiB wanted)", "%.1f MiB", mebibytes(manager))
-	t.told.note(fmt.Sprintf("Resident: the largest of %d agents (at most 20 MiB wanted)", agents), "%.1f MiB", mebibytes(agent))
+	t.told.note(fmt.Sprintf("Resident: the largest of %d agents (at most 18 MiB wanted)", agents), "%.1f MiB", mebibytes(agent))
 	t.told.note("Resident: the largest Envoy", "%.1f MiB", mebibytes(envoy))
 	if info, err := os.Stat(filepath.Join(t.root, "bin", "fairlead-agent")); err == nil {
-		t.told.note("Size of the agent's binary (at most 18 MB wanted)", "%.1f MB", float64(info.Size())/1e6)
+		t.told.note("Size of the agent's binary (at most 16 MB wanted)", "%.1f MB", float64(info.Size())/1e6)
 	}
 	return nil
 }
