@@ -59,13 +59,14 @@ func startScraper(handler http.Handler) *scraper {
 
 // scrape returns the counters and counts of histograms that it got.
 func (s *scraper) scrape() map[string]float64 {
+	// One after the other: of two at a time the later answer may be noted first.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	recorder := httptest.NewRecorder()
 	s.handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	text := recorder.Body.String()
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.scrapes.Add(1)
 	if err != nil {
 		s.troubles = append(s.troubles, "not Prometheus' format: "+err.Error())
