@@ -188,7 +188,7 @@ func (a *agent) probeControlPlane(ctx context.Context) error {
 
 // controlPlane is where the manager is. Certificates are those that Envoy has.
 func (s *settings) controlPlane() controlplane.Target {
-	current := filepath.Join(certs.PathsIn(s.dir).Folder, "current")
+	current := certs.PathsIn(s.dir).Current
 	return controlplane.Target{
 		Socket: s.xdsSocket, Address: s.xdsAddress, ServerName: s.xdsServerName,
 		Certificate: filepath.Join(current, certs.ChainFile), Key: filepath.Join(current, certs.KeyFile), Roots: filepath.Join(current, certs.RootsFile),

@@ -1,11 +1,12 @@
-// Fairlead-agent is the sidecar's program: it starts Envoy with a bootstrap of its
-// own making, watches it, and answers whether it is live. It also writes the rules that
-// lead the workload's connections to Envoy.
+// Fairlead-agent is the sidecar's program: it keeps an Envoy running with a bootstrap of
+// its own making, replaces and drains it without a lost request, gives it certificates,
+// and answers for it. It also writes the rules that lead the workload's connections to
+// Envoy.
 //
-// It talks to nobody but Envoy. Everything it knows of its workload it is told by
-// flags or environment variables; everything about traffic Envoy gets over xDS from
-// the manager. Packages: bootstrap makes the file, envoy runs the process, redirect
-// writes the rules.
+// It never touches traffic, and talks to no API server. Everything it knows of its
+// workload it is told by flags, environment variables or a file; everything about traffic
+// Envoy gets over xDS from the manager. This package turns what changes around Envoy into
+// restarts; what each of the others does is in docs/architecture.md.
 package main
 
 import (

@@ -35,9 +35,9 @@ const (
 
 // Paths is what Envoy's configuration has to know of the agent's folder.
 type Paths struct {
-	// Folder is the watched_directory of both secrets. Its symlink current leads to
-	// the generation that is served.
-	Folder string
+	// Folder is the watched_directory of both secrets, and Current the symlink in it that
+	// leads to the generation which is served.
+	Folder, Current string
 	// CertificateSDS and RootsSDS are for path_config_source.
 	CertificateSDS, RootsSDS string
 	// ProofSocket is where Envoy is to listen with the certificate, for Prove.
@@ -49,6 +49,7 @@ func PathsIn(dir string) Paths {
 	folder := filepath.Join(dir, "certs")
 	return Paths{
 		Folder:         folder,
+		Current:        filepath.Join(folder, "current"),
 		CertificateSDS: filepath.Join(folder, "sds-certificate.json"),
 		RootsSDS:       filepath.Join(folder, "sds-roots.json"),
 		ProofSocket:    filepath.Join(dir, "proof.sock"),

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	currentLink = "current"
 	// A name that Envoy's configuration does not know, for what is to be renamed.
 	unfinished = "..unfinished"
 	// keptGenerations stay in the folder: the served one, and the one before, which
@@ -94,7 +93,7 @@ func (s *store) lead(number int) error {
 	if err := os.Symlink(filepath.Base(s.generation(number)), link); err != nil {
 		return err
 	}
-	return os.Rename(link, filepath.Join(s.paths.Folder, currentLink))
+	return os.Rename(link, s.paths.Current)
 }
 
 func (s *store) generation(number int) string {
@@ -127,8 +126,7 @@ func writeFile(path string, content []byte) error {
 // envoy.service.discovery.v3.DiscoveryResponse. They never change: what they name does.
 func (s *store) writeSDS() error {
 	type object = map[string]any
-	current := filepath.Join(s.paths.Folder, currentLink)
-	at := func(file string) object { return object{"filename": filepath.Join(current, file)} }
+	at := func(file string) object { return object{"filename": filepath.Join(s.paths.Current, file)} }
 	watched := object{"path": s.paths.Folder}
 	for path, secret := range map[string]object{
 		s.paths.CertificateSDS: {"name": CertificateSecret, "tls_certificate": object{

@@ -14,8 +14,7 @@ import (
 // not count: it is told to close with the next answer, and nothing is lost if it ends
 // without one.
 type Connections struct {
-	Inbound  int `json:"inbound"`
-	Outbound int `json:"outbound"`
+	Inbound, Outbound int
 }
 
 // activity are the gauges of a direction. The names are those that the manager gives to

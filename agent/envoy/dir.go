@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"fairlead.dev/fairlead/agent/certs"
 )
 
 // MaxSocketPath is the longest path of a Unix socket in bytes: sun_path has 108 and
@@ -19,8 +21,6 @@ const MaxSocketPath = 107
 const (
 	adminSocketName  = "admin.sock"
 	statusSocketName = "status.sock"
-	proofSocketName  = "proof.sock"
-	certsName        = "certs"
 	baseIDName       = "base-id"
 	lockName         = "lock"
 	pressurePrefix   = "pressure-"
@@ -125,11 +125,12 @@ func writeAt(f *os.File, text string) error {
 	return err
 }
 
-// Close removes sockets, shared memory and the copies of certificates, and gives the folder back. The last
-// bootstrap stays, for whoever wants to know what was running. So does the lock file:
-// were it removed, one agent could lock the removed file and another its successor.
+// Close removes sockets, shared memory and the copies of certificates, and gives the
+// folder back. The last bootstrap stays, for whoever wants to know what was running. So
+// does the lock file: were it removed, one agent could lock the removed file and another
+// its successor.
 func (d *Dir) Close() error {
-	return errors.Join(d.removeRuntimeFiles(), os.RemoveAll(d.file(certsName)), d.lock.Truncate(0), d.lock.Close())
+	return errors.Join(d.removeRuntimeFiles(), os.RemoveAll(certs.PathsIn(d.path).Folder), d.lock.Truncate(0), d.lock.Close())
 }
 
 // Path is the absolute path of the folder.
@@ -260,7 +261,8 @@ func (d *Dir) removeRuntimeFiles() error {
 		// Envoy's own name for it is its base id followed by one more digit, 0.
 		shared = ignoreMissing(os.Remove(sharedMemory + strconv.FormatUint(id*10, 10)))
 	}
-	return errors.Join(shared, d.remove(baseIDName), d.remove(adminSocketName), d.remove(hotRestartName+"_*"), d.remove(pressurePrefix+"*"), d.remove(proofSocketName))
+	return errors.Join(shared, d.remove(baseIDName), d.remove(adminSocketName), d.remove(hotRestartName+"_*"), d.remove(pressurePrefix+"*"),
+		ignoreMissing(os.Remove(certs.PathsIn(d.path).ProofSocket)))
 }
 
 func (d *Dir) remove(pattern string) error {

@@ -27,7 +27,8 @@ func (b bootstrapOf) forEpoch(epoch int, dir *Dir) []byte {
 
 // start runs epoch 0 while no other Envoy of ours serves. After a crash it does so from
 // the last bootstrap that was live if there is no better one any more.
-func (s *Supervisor) start(ctx context.Context, epoch int) (*process, error) {
+func (s *Supervisor) start(ctx context.Context) (*process, error) {
+	const epoch = 0
 	if err := s.options.Dir.removeRuntimeFiles(); err != nil {
 		return nil, fmt.Errorf("tidy up after the last Envoy: %w", err)
 	}

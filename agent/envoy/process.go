@@ -63,8 +63,6 @@ type process struct {
 	bootstrap bootstrapOf
 	// mute is why it cannot be asked how it is; empty if it can.
 	mute string
-	// live: it was live when it was looked at first.
-	live bool
 
 	// done is closed when the process is gone; exit is set before that.
 	done chan struct{}

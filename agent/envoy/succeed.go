@@ -69,7 +69,6 @@ func (s *Supervisor) succeed(ctx context.Context, current *process, reasons []st
 	}
 	s.restarted("hot", "succeeded", strings.Join(reasons, "; "))
 	s.served, s.lastGood = true, next.bootstrap
-	next.live = true
 	s.become(Live, serves, next)
 	log.Info("Restarted Envoy; the predecessor drains", "pid", next.pid, "after", time.Since(next.started).Round(time.Millisecond).String(),
 		"predecessorEndsIn", s.options.ParentShutdownTime.String())

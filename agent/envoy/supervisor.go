@@ -168,14 +168,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.leaving)
 	for {
 		err := s.serve(ctx)
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case errors.Is(err, errAnew):
-		case ctx.Err() != nil:
-			s.become(Draining, "told to stop while no Envoy ran: "+context.Cause(ctx).Error(), nil)
-			return nil
-		case !s.started || !s.rescue(ctx, err):
+		}
+		if ctx.Err() == nil && !errors.Is(err, errAnew) && (!s.started || !s.rescue(ctx, err)) {
 			s.become(Failed, err.Error(), nil)
 			return err
 		}
@@ -191,7 +187,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 	// Whoever asked for a restart until now gets one by this start.
 	s.wanted.take()
 	s.served = false
-	current, err := s.start(ctx, 0)
+	current, err := s.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -214,10 +210,15 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		select {
 		case o := <-observed:
 			s.become(o.state, o.reason, current)
-			steady = nil
+			switch {
+			case o.state != Live:
+				steady = nil
+			case steady == nil:
+				// A restart that did not take place is no interruption.
+				steady = s.steady()
+			}
 			if o.state == Live {
 				s.served, s.lastGood = true, current.bootstrap
-				steady = s.steady()
 			}
 			continue
 		case <-steady:
@@ -244,9 +245,6 @@ func (s *Supervisor) serve(ctx context.Context) error {
 			}
 			patience = newPatience()
 		case <-again:
-		}
-		if predecessor != nil {
-			continue
 		}
 		again = nil
 		reasons := s.wanted.take()
@@ -323,7 +321,7 @@ func (s *Supervisor) watch(p *process) (<-chan observation, func()) {
 	running.Go(func() {
 		watch{
 			prober: s.admin, controlPlane: s.options.ControlPlane, observed: observed,
-			live: p.live, mute: p.mute,
+			live: s.served, mute: p.mute,
 		}.run(ctx)
 	})
 	return observed, func() {

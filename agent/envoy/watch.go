@@ -56,9 +56,6 @@ func (w watch) run(ctx context.Context) {
 	started := time.Now()
 	var previous observation
 	wasLive := w.live
-	if w.live {
-		previous = observation{Live, serves}
-	}
 	if w.mute != "" {
 		select {
 		case w.observed <- observation{Live, serves + "; " + w.mute}:

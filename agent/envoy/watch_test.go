@@ -200,3 +200,22 @@ func (h *hanging) state(ctx context.Context) (serverState, error) {
 }
 
 func (h *hanging) connected(context.Context) (bool, error) { return false, nil }
+
+// A restart that did not take place does not make Envoy one that has yet to start.
+func TestWatchOfAnEnvoyThatWasLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		observed := make(chan observation)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			watch{prober: &script{steps: []step{{silent: true}}}, observed: observed, live: true}.run(ctx)
+		}()
+		started := time.Now()
+		if o := <-observed; o.state != Unresponsive || time.Since(started) != unresponsiveAfter {
+			t.Errorf("it is %s after %s, want unresponsive after %s", o.state, time.Since(started), unresponsiveAfter)
+		}
+		cancel()
+		<-done
+	})
+}

@@ -15,8 +15,7 @@ var errMalformed = errors.New("not Prometheus' text format")
 // sample is a line with a value. Its parts are slices of the line.
 type sample struct {
 	name []byte
-	// bound is the value of the label le or quantile as far as it matters; hasBound
-	// tells whether it is a number at all.
+	// le and quantile are the labels of these names.
 	le, quantile bound
 	value        float64
 	// start is where the value begins, and end where it ends; what follows is a timestamp

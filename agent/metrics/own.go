@@ -40,7 +40,7 @@ func (p *page) counters(name, help string, c *counter) {
 // writeOwn writes everything that the agent says of itself, save what is known only
 // once the other targets have been asked.
 func (o *Options) writeOwn(p *page, now time.Time) {
-	const prefix = "fairlead_agent_"
+	const prefix = ownPrefix
 	state, epoch := o.State()
 	p.family(prefix+"state", "gauge", "1 for the state that Envoy is in, 0 for the others.")
 	for _, s := range o.States {
