@@ -125,7 +125,8 @@ func prepare(b *testing.B) (dir string, arguments []string) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(base) })
-	if built, err = build(base); err != nil {
+	built = filepath.Join(base, "fairlead-agent")
+	if err := testenv.Build(built, "./agent"); err != nil {
 		b.Fatal(err)
 	}
 	if envoyBinary, err = testenv.Envoy(); err != nil {

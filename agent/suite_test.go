@@ -42,21 +42,9 @@ var _ = BeforeSuite(func() {
 	folder, err := os.MkdirTemp("", "fairlead-agent-")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(os.RemoveAll, folder)
-	built, err = build(folder)
-	Expect(err).NotTo(HaveOccurred())
+	built = filepath.Join(folder, "fairlead-agent")
+	Expect(testenv.Build(built, "./agent")).To(Succeed())
 })
-
-// build makes the agent with the flags of a release, without the race detector that
-// the tests themselves may run with.
-func build(folder string) (string, error) {
-	path := filepath.Join(folder, "fairlead-agent")
-	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "fairlead.dev/fairlead/agent")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the agent: %w\n%s", err, output)
-	}
-	return path, nil
-}
 
 // agentProcess is an agent under test, in a folder of its own.
 type agentProcess struct {

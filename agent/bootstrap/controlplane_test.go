@@ -10,17 +10,16 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
+	"fairlead.dev/fairlead/test/testenv"
 )
 
 // manager accepts TLS connections of an authority's workloads, and hands over what each
 // handshake gave.
-func manager(t *testing.T, a authority, names ...string) (port string, handshakes <-chan handshake) {
+func manager(t *testing.T, a *testenv.Authority, names ...string) (port string, handshakes <-chan handshake) {
 	t.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{a.pair(t, names...)},
-		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: a.pool(),
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1", "h2"},
-	})
+	config := mutualTLS(t, a, names...)
+	config.MinVersion, config.NextProtos = tls.VersionTLS12, []string{"http/1.1", "h2"}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +73,7 @@ func TestEnvoyAndTheManagerKnowEachOther(t *testing.T) {
 		t.Run(test.about, func(t *testing.T) {
 			dir := agentDir(t)
 			a := newAuthority(t)
-			writeCertificate(t, filepath.Join(dir, "certs"), a)
+			putCertificate(t, dir, a)
 			port, handshakes := manager(t, a, test.names...)
 			config := least()
 			config.XDSSocket, config.XDSAddress, config.XDSServerName = "", net.JoinHostPort(test.host, port), test.serverName
@@ -114,16 +113,16 @@ func TestEnvoyAndTheManagerKnowEachOther(t *testing.T) {
 func TestTheProofListenerShowsTheCertificate(t *testing.T) {
 	dir := agentDir(t)
 	a := newAuthority(t)
-	writeCertificate(t, filepath.Join(dir, "certs"), a)
+	putCertificate(t, dir, a)
 	config := least()
 	config.CertsDir, config.ProofSocket = filepath.Join(dir, "certs"), filepath.Join(dir, "proof.sock")
 	get := runEnvoy(t, dir, built(t, dir, config, nil, nil))
 	eventually(t, "Envoy is live", func() (string, error) { return get("/ready") }, "LIVE")
 
-	connection, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "unix", config.ProofSocket, &tls.Config{
-		// An identity is no name that Go checks.
-		InsecureSkipVerify: true, Certificates: []tls.Certificate{a.pair(t, "spiffe://cluster.local/ns/shop/sa/reviews")},
-	})
+	asking := mutualTLS(t, a, reviews)
+	// An identity is no name that Go checks.
+	asking.InsecureSkipVerify = true
+	connection, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "unix", config.ProofSocket, asking)
 	if err != nil {
 		t.Fatal(err)
 	}

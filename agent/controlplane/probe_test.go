@@ -2,17 +2,10 @@ package controlplane_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,84 +143,47 @@ func TestSomethingElseListens(t *testing.T) {
 	}
 }
 
-// authority issues certificates of one root.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) authority {
+func newAuthority(t *testing.T) *testenv.Authority {
 	t.Helper()
-	return authority{}.issue(t, time.Now().Add(time.Hour))
+	a, err := testenv.NewAuthority("root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
-func (a authority) issue(t *testing.T, until time.Time, names ...string) authority {
+func issue(t *testing.T, a *testenv.Authority, until time.Time, names ...string) testenv.Credentials {
 	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, BasicConstraintsValid: true, IsCA: len(names) == 0,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	for _, name := range names {
-		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-		if uri, err := url.Parse(name); err == nil && uri.Scheme != "" {
-			template.URIs = append(template.URIs, uri)
-		} else if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	issued, err := a.Issue("", testenv.Named(names...), func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), until
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	parent, signer := a.certificate, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{certificate, key}
+	return issued
 }
 
-// files writes a workload's certificate, and the authority's as the root.
-func (a authority) files(t *testing.T) controlplane.Target {
+// mounted is a workload's certificate, and the authority's as the root.
+func mounted(t *testing.T, a *testenv.Authority) controlplane.Target {
 	t.Helper()
 	dir := t.TempDir()
-	own := a.issue(t, time.Now().Add(time.Hour), "spiffe://cluster.local/ns/shop/sa/reviews")
-	der, err := x509.MarshalPKCS8PrivateKey(own.key)
-	if err != nil {
+	if err := testenv.MountSecret(dir, issue(t, a, time.Now().Add(time.Hour), "spiffe://cluster.local/ns/shop/sa/reviews").Files()); err != nil {
 		t.Fatal(err)
 	}
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
 	return controlplane.Target{
-		Certificate: write("cert-chain.pem", "CERTIFICATE", own.certificate.Raw), Key: write("key.pem", "PRIVATE KEY", der),
-		Roots: write("root-cert.pem", "CERTIFICATE", a.certificate.Raw),
+		Certificate: filepath.Join(dir, "cert-chain.pem"), Key: filepath.Join(dir, "key.pem"), Roots: filepath.Join(dir, "root-cert.pem"),
 	}
 }
 
 // manage serves gRPC to workloads of the clients' authority, and returns where.
-func (a authority) manage(t *testing.T, clients authority, until time.Time, names ...string) string {
+func manage(t *testing.T, own testenv.Credentials, clients *testenv.Authority) string {
 	t.Helper()
-	own, roots := a.issue(t, until, names...), x509.NewCertPool()
-	roots.AddCert(clients.certificate)
+	config, err := own.MutualTLS(clients.Roots)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener := hold(t, "tcp", "127.0.0.1:0")
-	serveGRPC(t, listener, grpc.Creds(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{own.certificate.Raw}, PrivateKey: own.key}},
-		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: roots,
-	})))
+	serveGRPC(t, listener, grpc.Creds(credentials.NewTLS(config)))
 	return listener.Addr().String()
 }
 
@@ -236,7 +192,7 @@ func TestMutualTLS(t *testing.T) {
 	later, earlier := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
 	for _, test := range []struct {
 		about             string
-		issuer, clients   authority
+		issuer, clients   *testenv.Authority
 		until             time.Time
 		names             []string
 		serverName, wants string
@@ -253,8 +209,9 @@ func TestMutualTLS(t *testing.T) {
 		{"does not know us", ours, theirs, later, []string{"127.0.0.1"}, "", "refuses the agent's certificate"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
-			target := ours.files(t)
-			target.Address, target.ServerName = test.issuer.manage(t, test.clients, test.until, test.names...), test.serverName
+			target := mounted(t, ours)
+			target.Address = manage(t, issue(t, test.issuer, test.until, test.names...), test.clients)
+			target.ServerName = test.serverName
 			err := probe(t, target)
 			if test.wants == "" {
 				if err != nil {
@@ -269,8 +226,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	ours := newAuthority(t)
-	target := ours.files(t)
+	target := mounted(t, newAuthority(t))
 
 	closed := hold(t, "tcp", "127.0.0.1:0")
 	target.Address = closed.Addr().String()

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -84,6 +86,18 @@ func (h *harness) run() {
 		cancel(errors.New("the test is over"))
 		Eventually(done).Within(patience).Should(BeClosed(), "Run returns")
 	})
+}
+
+// spoilWhile has a part of the bootstrap replaced as long as it is so.
+func (h *harness) spoilWhile(spoilt *atomic.Bool, part, by string) {
+	good := h.options.Bootstrap
+	h.options.Bootstrap = func(epoch int) ([]byte, error) {
+		content, err := good(epoch)
+		if spoilt.Load() {
+			content = bytes.Replace(content, []byte(part), []byte(by), 1)
+		}
+		return content, err
+	}
 }
 
 // live waits until Envoy is.

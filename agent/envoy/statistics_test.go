@@ -170,15 +170,8 @@ var _ = Describe("Statistics", func() {
 	It("go on after an attempt that failed, and begin anew with a cold start", func() {
 		h.options.Rescue = envoy.Rescue{Tokens: 1, Delay: time.Millisecond, Refill: time.Hour}
 		var broken atomic.Bool
-		good := h.options.Bootstrap
-		h.options.Bootstrap = func(epoch int) ([]byte, error) {
-			content, err := good(epoch)
-			if broken.Load() {
-				// Not an address of this machine: validation does not bind.
-				return []byte(strings.Replace(string(content), `"127.0.0.1"`, `"203.0.113.7"`, 1)), err
-			}
-			return content, err
-		}
+		// Not an address of this machine: validation does not bind.
+		h.spoilWhile(&broken, `"127.0.0.1"`, `"203.0.113.7"`)
 		h.run()
 		h.live()
 		load, scraper := startLoad(port, 1), startScraper(handler)

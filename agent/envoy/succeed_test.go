@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -127,15 +126,8 @@ var _ = Describe("A hot restart", func() {
 		// It dies while it initializes, which in Envoy's shared memory bars all others.
 		bad := filepath.Join(h.dir.Path(), "pressure-bad")
 		var broken atomic.Bool
-		good := h.options.Bootstrap
-		h.options.Bootstrap = func(epoch int) ([]byte, error) {
-			content, err := good(epoch)
-			if broken.Load() {
-				// Not an address of this machine: validation does not bind.
-				return []byte(strings.Replace(string(content), `"127.0.0.1"`, `"203.0.113.7"`, 1)), err
-			}
-			return content, err
-		}
+		// Not an address of this machine: validation does not bind.
+		h.spoilWhile(&broken, `"127.0.0.1"`, `"203.0.113.7"`)
 		h.run()
 		pid := h.live().PID
 		load := startLoad(port, 1)
@@ -155,15 +147,8 @@ var _ = Describe("A hot restart", func() {
 
 	It("gives up on an epoch that does not become live", func() {
 		h.options.RestartTimeout = time.Second
-		good := h.options.Bootstrap
 		var hopeless atomic.Bool
-		h.options.Bootstrap = func(epoch int) ([]byte, error) {
-			content, err := good(epoch)
-			if hopeless.Load() {
-				return []byte(strings.Replace(string(content), `"static_resources": {`, waitingForClusters, 1)), err
-			}
-			return content, err
-		}
+		h.spoilWhile(&hopeless, `"static_resources": {`, waitingForClusters)
 		h.run()
 		pid := h.live().PID
 		load := startLoad(port, 1)
@@ -184,10 +169,7 @@ var _ = Describe("A hot restart", func() {
 		h.options.Binary = path
 		h.run()
 		pid := h.live().PID
-		// A script in its place, which says that it is of another protocol.
-		script := path + ".new"
-		Expect(os.WriteFile(script, []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+binary+" \"$@\";; esac\n"), 0o700)).To(Succeed())
-		Expect(os.Rename(script, path)).To(Succeed())
+		speakAnother(path)
 		h.supervisor.Restart("another Envoy")
 		gone(pid)
 		status := h.live()
@@ -197,18 +179,12 @@ var _ = Describe("A hot restart", func() {
 	})
 
 	It("is a plain start while Envoy is not live yet", func() {
-		var mended atomic.Bool
-		good := h.options.Bootstrap
-		h.options.Bootstrap = func(epoch int) ([]byte, error) {
-			content, err := good(epoch)
-			if !mended.Load() {
-				return []byte(strings.Replace(string(content), `"static_resources": {`, waitingForClusters, 1)), err
-			}
-			return content, err
-		}
+		var wrong atomic.Bool
+		wrong.Store(true)
+		h.spoilWhile(&wrong, `"static_resources": {`, waitingForClusters)
 		h.run()
 		Eventually(h.supervisor.Status).Within(patience).Should(HaveField("Reason", ContainSubstring("waiting for the control plane")))
-		mended.Store(true)
+		wrong.Store(false)
 		h.supervisor.Restart("the right address")
 		Expect(h.live().Epoch).To(BeZero())
 	})
@@ -229,8 +205,7 @@ var _ = Describe("A hot restart", func() {
 		Expect(response.Body.Close()).To(Succeed())
 		Expect(response.Proto).To(Equal("HTTP/2.0"))
 
-		Expect(os.WriteFile(path+".new", []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+binary+" \"$@\";; esac\n"), 0o700)).To(Succeed())
-		Expect(os.Rename(path+".new", path)).To(Succeed())
+		speakAnother(path)
 		h.supervisor.Restart("another Envoy")
 		Eventually(h.logs).Within(patience).Should(gbytes.Say("Draining Envoy to start it cold"))
 		h.stop(errors.New("enough"))
@@ -269,3 +244,12 @@ const waitingForClusters = `"node": {"id": "a", "cluster": "b"},
   "dynamic_resources": {"cds_config": {"resource_api_version": "V3", "initial_fetch_timeout": "0s", "api_config_source": {
     "api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "nobody"}}]}}},
   "static_resources": {"clusters": [{"name": "nobody", "type": "STATIC", "connect_timeout": "1s"}], `
+
+// speakAnother puts a script in Envoy's place, which says that its hot-restart version is
+// another one.
+func speakAnother(path string) {
+	GinkgoHelper()
+	script := path + ".new"
+	Expect(os.WriteFile(script, []byte("#!/bin/sh\ncase \"$*\" in --hot-restart-version) echo 10.1;; *) exec "+binary+" \"$@\";; esac\n"), 0o700)).To(Succeed())
+	Expect(os.Rename(script, path)).To(Succeed())
+}

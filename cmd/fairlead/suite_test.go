@@ -92,11 +92,7 @@ var _ = BeforeSuite(func() {
 	// For the spec that runs as another user.
 	Expect(os.Chmod(bin, 0o755)).To(Succeed())
 	for program, source := range map[string]string{"fairlead": "./cmd/fairlead", "fairlead-agent": "./agent", "fairlead-manager": "."} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, program), source)
-		build.Dir = testenv.Root()
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		output, err := build.CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), "%s", output)
+		Expect(testenv.Build(filepath.Join(bin, program), source)).To(Succeed())
 	}
 	Expect(os.Symlink(envoy, filepath.Join(bin, "envoy"))).To(Succeed())
 	Expect(os.Symlink(kubernetes, filepath.Join(bin, "k8s"))).To(Succeed())

@@ -13,12 +13,13 @@ package chaos
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"fairlead.dev/fairlead/test/testenv"
 )
 
 // patience is for a machine that is busy with other things.
@@ -41,7 +42,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	if agentBinary, err = build(folder); err != nil {
+	agentBinary = filepath.Join(folder, "fairlead-agent")
+	if err := testenv.Build(agentBinary, "./agent"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -53,16 +55,4 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
-}
-
-// build makes the agent with the flags of a release, without the race detector that
-// the tests themselves may run with.
-func build(folder string) (string, error) {
-	path := filepath.Join(folder, "fairlead-agent")
-	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "fairlead.dev/fairlead/agent")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the agent: %w\n%s", err, output)
-	}
-	return path, nil
 }

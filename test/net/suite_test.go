@@ -9,15 +9,15 @@
 package net
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"fairlead.dev/fairlead/test/testenv"
 )
 
 // patience is for a machine that is busy with other things.
@@ -39,9 +39,5 @@ var _ = BeforeSuite(func() {
 	// Users other than root start it too.
 	Expect(os.Chmod(folder, 0o755)).To(Succeed())
 	agent = filepath.Join(folder, "fairlead-agent")
-	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", agent, "fairlead.dev/fairlead/agent")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		Fail(fmt.Sprintf("build the agent: %v\n%s", err, output))
-	}
+	Expect(testenv.Build(agent, "./agent")).To(Succeed())
 })

@@ -5,10 +5,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -87,14 +90,44 @@ func (a *Authority) Issue(identity string, changes ...func(*x509.Certificate)) (
 	return Credentials{Roots: a.Roots, Chain: chain, Key: encodePEM("PRIVATE KEY", der)}, err
 }
 
-// Certify is Issue for a key of any kind. It returns the chain.
-func (a *Authority) Certify(identity string, public any, changes ...func(*x509.Certificate)) ([]byte, error) {
-	uri, err := url.Parse(identity)
+// Named is a change that gives a certificate these names and no other, each a URI, an
+// address or a DNS name.
+func Named(names ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.URIs, c.IPAddresses, c.DNSNames = nil, nil, nil
+		for _, name := range names {
+			if uri, err := url.Parse(name); err == nil && uri.Scheme != "" {
+				c.URIs = append(c.URIs, uri)
+			} else if ip := net.ParseIP(name); ip != nil {
+				c.IPAddresses = append(c.IPAddresses, ip)
+			} else {
+				c.DNSNames = append(c.DNSNames, name)
+			}
+		}
+	}
+}
+
+// MutualTLS is for a server with these credentials, or a client, whose peers the given
+// roots vouch for.
+func (c Credentials) MutualTLS(roots []byte) (*tls.Config, error) {
+	pair, err := tls.X509KeyPair(c.Chain, c.Key)
 	if err != nil {
 		return nil, err
 	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(roots) {
+		return nil, errors.New("there is no root")
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, RootCAs: pool,
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+	}, nil
+}
+
+// Certify is Issue for a key of any kind. It returns the chain.
+func (a *Authority) Certify(identity string, public any, changes ...func(*x509.Certificate)) ([]byte, error) {
 	template := leaf()
-	template.URIs = []*url.URL{uri}
+	Named(identity)(template)
 	for _, change := range changes {
 		change(template)
 	}

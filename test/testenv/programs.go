@@ -8,6 +8,7 @@ package testenv
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 )
@@ -51,4 +52,16 @@ func find(given, usual, inside, target, variable string) (string, error) {
 		return "", fmt.Errorf("%w: run `%s`, or set %s", err, target, variable)
 	}
 	return path, nil
+}
+
+// Build makes a program of this module, named by its package's path in it, as it is
+// released: without the race detector that the tests themselves may run with.
+func Build(program, source string) error {
+	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
+	command.Dir = Root()
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", source, err, output)
+	}
+	return nil
 }
