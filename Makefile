@@ -63,12 +63,13 @@ manifests: $(BIN)/controller-gen ## Write the CRDs and the manager's role from t
 	@$(BIN)/controller-gen rbac:roleName=fairlead-manager paths=./controllers/... output:rbac:dir=config/rbac
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## Write the deep copies of the API types.
+generate: $(BIN)/controller-gen $(BIN)/proto ## Write the deep copies of the API types, and the code of .proto files.
 	@$(BIN)/controller-gen object paths=./api/...
+	@$(BIN)/proto $(BIN) . internal/agentapi/agents.proto
 
 .PHONY: check-generated
-check-generated: $(BIN)/controller-gen ## Fail if what is generated is not what the source gives.
-	@hack/check-generated.sh $(BIN)/controller-gen
+check-generated: $(BIN)/controller-gen $(BIN)/proto ## Fail if what is generated is not what the source gives.
+	@hack/check-generated.sh $(BIN)
 
 .PHONY: fmt
 fmt: ## Format the source.
@@ -188,7 +189,7 @@ envoy-older: ## Fetch an older Envoy, which upgrades are tried with.
 	@hack/envoy/fetch.sh $(BIN) older
 
 .PHONY: tools
-tools: $(BIN)/controller-gen $(BIN)/kustomize $(BIN)/ginkgo $(BIN)/golangci-lint ## Build the development tools.
+tools: $(BIN)/controller-gen $(BIN)/proto $(BIN)/kustomize $(BIN)/ginkgo $(BIN)/golangci-lint ## Build the development tools.
 
 # Each is built again when its module's versions change.
 $(BIN)/controller-gen: hack/tools/go.mod hack/tools/go.sum
@@ -197,6 +198,9 @@ $(BIN)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
 $(BIN)/ginkgo: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,github.com/onsi/ginkgo/v2/ginkgo)
+$(BIN)/proto: hack/tools/go.mod hack/tools/go.sum hack/tools/proto/main.go
+	$(call tool,hack/tools,./proto)
+	@cd hack/tools && go build -ldflags '-s -w' -o $(ROOT)/$(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go
 $(BIN)/golangci-lint: hack/lint/go.mod hack/lint/go.sum
 	$(call tool,hack/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
 
