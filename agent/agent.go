@@ -191,7 +191,7 @@ func (s *settings) controlPlane() controlplane.Target {
 	current := certs.PathsIn(s.dir).Current
 	return controlplane.Target{
 		Socket: s.xdsSocket, Address: s.xdsAddress, ServerName: s.xdsServerName,
-		Certificate: filepath.Join(current, certs.ChainFile), Key: filepath.Join(current, certs.KeyFile), Roots: filepath.Join(current, certs.RootsFile),
+		Certificate: filepath.Join(current, certs.ChainFile), Key: filepath.Join(current, certs.KeyFile), Roots: []string{filepath.Join(current, certs.RootsFile)},
 	}
 }
 

@@ -1,11 +1,11 @@
 // Package certs keeps the certificates that Envoy reads: it copies what is mounted into
-// the Pod to a folder of the agent's own, whole generations at a time, and finds out
-// whether Envoy serves them.
+// the Pod, or what it is given from memory, to a folder of the agent's own, whole
+// generations at a time, and finds out whether Envoy serves them.
 //
 // Its data comes from the mounted folder: a Kubernetes Secret, whose files are swapped
-// by one rename, or a plain folder whose files are rewritten one by one. It goes to
-// DIR/certs, where Envoy finds it by the two SDS files that this package writes (see
-// Paths), and as a Status to whoever asks.
+// by one rename, or a plain folder whose files are rewritten one by one; or from Give and
+// Trust. It goes to DIR/certs, where Envoy finds it by the two SDS files that this package
+// writes (see Paths), and as a Status to whoever asks.
 //
 // It never lets a set of files through that does not belong together or is not valid
 // now: the one before it goes on being served, and the complaint says which file is
@@ -60,11 +60,12 @@ func PathsIn(dir string) Paths {
 // required but those that have a default.
 type Options struct {
 	// Mount is the folder with RootsFile, ChainFile and KeyFile. It may be missing, and
-	// go and come.
+	// go and come. Without a name nothing is mounted: certificates come by Give.
 	Mount string
 	// Dir is the agent's own folder, open to nobody else.
 	Dir string
-	// Recheck is how often Mount is read again in case its change went unnoticed.
+	// Recheck is how often Mount is read again in case its change went unnoticed. It is
+	// needed with Mount only.
 	Recheck time.Duration
 	// ProofPatience is how long Prove waits for Envoy before it complains. It defaults to
 	// 30 s, far more than Envoy takes, which is milliseconds.
@@ -72,8 +73,8 @@ type Options struct {
 	// Now defaults to time.Now. Validity is judged by it.
 	Now func() time.Time
 	Log *slog.Logger
-	// Changed is called by Run after a new generation was stored. It must not
-	// wait for anything: the next change would wait too.
+	// Changed is called by Run, Give and Trust after a new generation was stored. It must
+	// not wait for anything: the next change would wait too.
 	Changed func(Certificate)
 	// Refused is called when a set of files could not be taken, once for as long as the
 	// reason stays the same. It must not wait either.
@@ -90,6 +91,10 @@ type Certificate struct {
 	Fingerprint string `json:"fingerprint"`
 	// URIs are the leaf's names of that kind, such as its SPIFFE identity.
 	URIs []string `json:"uris,omitempty"`
+	// Root is the SHA-256 of the DER of the root that the leaf leads to, in hexadecimal
+	// digits, and Trusted the same of all roots, sorted.
+	Root    string   `json:"root"`
+	Trusted []string `json:"trusted"`
 	// NotBefore and NotAfter are the leaf's.
 	NotBefore time.Time `json:"notBefore"`
 	NotAfter  time.Time `json:"notAfter"`
@@ -108,7 +113,8 @@ type Status struct {
 	Certificate *Certificate `json:"certificate,omitempty"`
 	// Proven is when a handshake with Envoy showed this certificate, zero if none has.
 	Proven time.Time `json:"proven,omitzero"`
-	// Complaint is why what is mounted is not what is served, empty if it is.
+	// Complaint is why what is mounted, or was given last, is not what is served; empty if
+	// it is.
 	Complaint string `json:"complaint,omitempty"`
 	// ProofComplaint is why Envoy is not known to serve the certificate, although it
 	// has been asked for a while.

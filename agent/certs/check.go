@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -96,7 +97,7 @@ func check(found files, now time.Time) (*set, error) {
 		}
 		return nil, complain(KeyFile, "is not the key of the certificate in %s: store the two that were issued together", ChainFile)
 	}
-	expires, err := verify(chain, roots, now)
+	expires, root, err := verify(chain, roots, now)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,6 @@ func check(found files, now time.Time) (*set, error) {
 	for _, uri := range leaf.URIs {
 		uris = append(uris, uri.String())
 	}
-	fingerprint := sha256.Sum256(leaf.Raw)
 	normal := files{KeyFile: keyPEM, ChainFile: chainPEM, RootsFile: rootsPEM}
 	return &set{
 		files:    normal,
@@ -112,8 +112,10 @@ func check(found files, now time.Time) (*set, error) {
 		subjects: subjects(roots),
 		about: Certificate{
 			Serial:      leaf.SerialNumber.Text(16),
-			Fingerprint: hex.EncodeToString(fingerprint[:]),
+			Fingerprint: fingerprint(leaf),
 			URIs:        uris,
+			Root:        fingerprint(root),
+			Trusted:     fingerprints(roots),
 			NotBefore:   leaf.NotBefore,
 			NotAfter:    leaf.NotAfter,
 			Expires:     expires,
@@ -122,15 +124,31 @@ func check(found files, now time.Time) (*set, error) {
 	}, nil
 }
 
-// verify judges the chain as a peer would, and tells until when one would take it.
-func verify(chain, roots []*x509.Certificate, now time.Time) (time.Time, error) {
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// fingerprints are sorted, each once.
+func fingerprints(certificates []*x509.Certificate) []string {
+	var found []string
+	for _, c := range certificates {
+		found = append(found, fingerprint(c))
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// verify judges the chain as a peer would, and tells until when one would take it, and
+// the root that it then leads to.
+func verify(chain, roots []*x509.Certificate, now time.Time) (expires time.Time, root *x509.Certificate, err error) {
 	leaf := chain[0]
 	for _, c := range chain {
 		if now.After(c.NotAfter) {
-			return time.Time{}, complain(ChainFile, "has a certificate (%s) that expired at %s: have it renewed", name(c), stamp(c.NotAfter))
+			return time.Time{}, nil, complain(ChainFile, "has a certificate (%s) that expired at %s: have it renewed", name(c), stamp(c.NotAfter))
 		}
 		if now.Before(c.NotBefore) {
-			return time.Time{}, complain(ChainFile, "has a certificate (%s) that is not valid before %s: wait, or set this machine's clock right", name(c), stamp(c.NotBefore))
+			return time.Time{}, nil, complain(ChainFile, "has a certificate (%s) that is not valid before %s: wait, or set this machine's clock right", name(c), stamp(c.NotBefore))
 		}
 	}
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now}
@@ -140,7 +158,6 @@ func verify(chain, roots []*x509.Certificate, now time.Time) (time.Time, error) 
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
 	}
-	var expires time.Time
 	// A proxy takes calls and makes them, with one certificate.
 	for usage, words := range map[x509.ExtKeyUsage]string{x509.ExtKeyUsageServerAuth: "server", x509.ExtKeyUsageClientAuth: "client"} {
 		options.KeyUsages = []x509.ExtKeyUsage{usage}
@@ -148,16 +165,16 @@ func verify(chain, roots []*x509.Certificate, now time.Time) (time.Time, error) 
 		var invalid x509.CertificateInvalidError
 		switch {
 		case err == nil:
-			expires = lastToExpire(chains)
+			expires, root = lastToExpire(chains)
 		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-			return time.Time{}, complain(ChainFile, "has a certificate that may not be used for %s authentication, but a proxy takes calls and makes them: "+
+			return time.Time{}, nil, complain(ChainFile, "has a certificate that may not be used for %s authentication, but a proxy takes calls and makes them: "+
 				"have it issued for both, server and client", words)
 		default:
-			return time.Time{}, &complaint{ChainFile, "does not lead to a certificate in " + RootsFile +
+			return time.Time{}, nil, &complaint{ChainFile, "does not lead to a certificate in " + RootsFile +
 				": store the issuers of the workload's certificate after it, and its root in " + RootsFile, err}
 		}
 	}
-	return expires, nil
+	return expires, root, nil
 }
 
 func firstToExpire(certificates []*x509.Certificate) time.Time {
@@ -170,15 +187,15 @@ func firstToExpire(certificates []*x509.Certificate) time.Time {
 	return first
 }
 
-// lastToExpire is when the last chain breaks; each does when the first of its links does.
-func lastToExpire(chains [][]*x509.Certificate) time.Time {
-	var last time.Time
+// lastToExpire is when the last chain breaks, and the root of that one; each does when the
+// first of its links does.
+func lastToExpire(chains [][]*x509.Certificate) (last time.Time, root *x509.Certificate) {
 	for _, chain := range chains {
 		if end := firstToExpire(chain); end.After(last) {
-			last = end
+			last, root = end, chain[len(chain)-1]
 		}
 	}
-	return last
+	return last, root
 }
 
 // blocks returns every PEM block of a file. Text between blocks is allowed; the beginning

@@ -26,7 +26,9 @@ type Folder struct {
 
 // New touches nothing.
 func New(o Options) *Folder {
-	o.Mount = filepath.Clean(o.Mount)
+	if o.Mount != "" {
+		o.Mount = filepath.Clean(o.Mount)
+	}
 	if o.ProofPatience == 0 {
 		o.ProofPatience = 30 * time.Second
 	}
@@ -46,6 +48,9 @@ func (f *Folder) Prepare() error {
 	f.mu.Unlock()
 	if err != nil {
 		return err
+	}
+	if f.options.Mount == "" {
+		return nil
 	}
 	var taken bool
 	for range changingTries {
@@ -79,7 +84,7 @@ const (
 	changingPause = time.Second
 )
 
-// Run follows the mounted folder until the context ends.
+// Run follows the mounted folder until the context ends. It is not for a Folder without.
 func (f *Folder) Run(ctx context.Context) {
 	w := f.watch()
 	defer w.close()
@@ -131,20 +136,25 @@ func (f *Folder) Run(ctx context.Context) {
 
 // take stores what is mounted if it is good and not what is served already.
 func (f *Folder) take() (taken bool, err error) {
-	now := f.options.Now()
-	var next *set
 	found, err := readMount(f.options.Mount)
 	if err == nil {
-		next, err = check(found, now)
+		taken, err = f.put(found)
 	}
+	var c *complaint
+	switch {
+	case errors.Is(err, errChanging):
+		err = fmt.Errorf("%s %w", f.options.Mount, err)
+	case errors.As(err, &c) && c.file != f.options.Mount:
+		c.file = filepath.Join(f.options.Mount, c.file)
+	}
+	return taken, err
+}
+
+// put stores files if they are good and not what is served already.
+func (f *Folder) put(found files) (taken bool, err error) {
+	now := f.options.Now()
+	next, err := check(found, now)
 	if err != nil {
-		var c *complaint
-		switch {
-		case errors.Is(err, errChanging):
-			err = fmt.Errorf("%s %w", f.options.Mount, err)
-		case errors.As(err, &c) && c.file != f.options.Mount:
-			c.file = filepath.Join(f.options.Mount, c.file)
-		}
 		return false, err
 	}
 	f.mu.Lock()
@@ -161,7 +171,7 @@ func (f *Folder) take() (taken bool, err error) {
 	f.served = next
 	about := next.about
 	f.status.Certificate, f.status.Proven, f.status.ProofComplaint = &about, time.Time{}, ""
-	f.options.Log.Info("Took the mounted certificate", "generation", about.Generation, "serial", about.Serial, "fingerprint", about.Fingerprint,
+	f.options.Log.Info("Took the certificate", "generation", about.Generation, "serial", about.Serial, "fingerprint", about.Fingerprint,
 		"uris", about.URIs, "expires", about.Expires)
 	return true, nil
 }
@@ -180,16 +190,16 @@ func (f *Folder) tell(taken bool, err error) {
 	case text == before, taken:
 		return
 	case err == nil:
-		f.options.Log.Info("The mounted certificate is the one that is served")
+		f.options.Log.Info("The newest certificate is the one that is served")
 		return
 	case served != nil:
-		f.options.Log.Warn("The mounted certificate cannot be used, so the one before it is still served", "error", err, "expires", served.Expires)
-	case missing(err, f.options.Mount):
+		f.options.Log.Warn("The new certificate cannot be used, so the one before it is still served", "error", err, "expires", served.Expires)
+	case f.options.Mount != "" && missing(err, f.options.Mount):
 		// As it should be for a workload that has none.
 		f.options.Log.Info("No certificate is mounted", "mount", f.options.Mount)
 		return
 	default:
-		f.options.Log.Warn("The mounted certificate cannot be used, and there is none before it", "error", err)
+		f.options.Log.Warn("The new certificate cannot be used, and there is none before it", "error", err)
 	}
 	f.options.Refused(err)
 }

@@ -2,10 +2,8 @@ package certs
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,8 +53,7 @@ func Handshake(ctx context.Context, socket string, own tls.Certificate) (Served,
 		// An expired or foreign certificate is to be told, too.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			fingerprint := sha256.Sum256(state.PeerCertificates[0].Raw)
-			served.Fingerprint = hex.EncodeToString(fingerprint[:])
+			served.Fingerprint = fingerprint(state.PeerCertificates[0])
 			return nil
 		},
 		GetClientCertificate: func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -1,4 +1,5 @@
-// Package controlplane asks whether the manager could serve a new Envoy now.
+// Package controlplane reaches the manager as Envoy does, and asks whether it could serve
+// a new Envoy now.
 //
 // A successor that takes the listeners over and then gets no configuration would serve
 // nothing, while its predecessor has all that it needs; so the manager is tried before a
@@ -26,13 +27,16 @@ type Target struct {
 	// Socket is the path of a Unix socket, which is spoken to in plaintext. This or
 	// Address is required.
 	Socket string
-	// Address is a HOST:PORT, which is spoken to by mutual TLS. It needs the three files.
+	// Address is a HOST:PORT, which is spoken to by TLS.
 	Address string
 	// ServerName is the DNS name, address or URI that the manager's certificate must
 	// have; the default is the host of Address.
 	ServerName string
-	// Certificate, Key and Roots are PEM files; they are read at every probe.
-	Certificate, Key, Roots string
+	// Certificate and Key are PEM files, read each time. Without their names no certificate
+	// is shown.
+	Certificate, Key string
+	// Roots are PEM files, of which one has to be there.
+	Roots []string
 }
 
 func (t Target) String() string {
@@ -44,7 +48,7 @@ func (t Target) String() string {
 
 // Probe returns nil if the manager answers. The context has to bound it.
 func Probe(ctx context.Context, t Target) error {
-	connection, err := t.connect(ctx)
+	connection, err := Dial(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -52,18 +56,24 @@ func Probe(ctx context.Context, t Target) error {
 	// A deadline in the past ends whatever waits.
 	stop := context.AfterFunc(ctx, func() { _ = connection.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-
-	if t.Address != "" {
-		secured, err := t.secure(ctx, connection)
-		if err != nil {
-			return err
-		}
-		connection = secured
-	}
 	if err := greet(connection); err != nil {
-		return t.explainSilence(ctx, err)
+		return t.Explain(ctx, err)
 	}
 	return nil
+}
+
+// Dial connects, and makes the TLS handshake if there is an Address.
+func Dial(ctx context.Context, t Target) (net.Conn, error) {
+	connection, err := t.connect(ctx)
+	if err != nil || t.Address == "" {
+		return connection, err
+	}
+	secured, err := t.secure(ctx, connection)
+	if err != nil {
+		_ = connection.Close()
+		return nil, err
+	}
+	return secured, nil
 }
 
 func (t Target) connect(ctx context.Context) (net.Conn, error) {
@@ -129,13 +139,14 @@ func greet(connection io.ReadWriter) error {
 	return nil
 }
 
-func (t Target) explainSilence(ctx context.Context, err error) error {
+// Explain says what an error means that came after Dial, before the manager said anything.
+func (t Target) Explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errNotHTTP2), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("what listens at %s does not speak HTTP/2: correct the manager's address", t)
 	case errors.Is(err, errLeaving):
 		return fmt.Errorf("the manager at %s is about to end: wait for the next one", t)
-	case isAlert(err):
+	case IsAlert(err):
 		// In TLS 1.3 a client has finished before the server looks at its certificate.
 		return fmt.Errorf("the manager at %s refuses the agent's certificate %s (%w): see whether it has expired, and whether the manager has its root", t, t.Certificate, err)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

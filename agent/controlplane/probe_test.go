@@ -171,7 +171,7 @@ func mounted(t *testing.T, a *testenv.Authority) controlplane.Target {
 		t.Fatal(err)
 	}
 	return controlplane.Target{
-		Certificate: filepath.Join(dir, "cert-chain.pem"), Key: filepath.Join(dir, "key.pem"), Roots: filepath.Join(dir, "root-cert.pem"),
+		Certificate: filepath.Join(dir, "cert-chain.pem"), Key: filepath.Join(dir, "key.pem"), Roots: []string{filepath.Join(dir, "root-cert.pem")},
 	}
 }
 
@@ -244,10 +244,10 @@ func TestNetwork(t *testing.T) {
 	target.Address = plain.Addr().String()
 	refused(t, probe(t, target), "what listens at "+target.Address+" does not speak TLS")
 
-	target.Roots = target.Key
+	target.Roots = []string{target.Key}
 	refused(t, probe(t, target), "there is no certificate in "+target.Key)
-	target.Roots += "-none"
-	refused(t, probe(t, target), "read the roots: open "+target.Roots)
+	target.Roots[0] += "-none"
+	refused(t, probe(t, target), "read the roots: open "+target.Roots[0])
 	target.Key = target.Certificate
 	refused(t, probe(t, target), "read the agent's certificate "+target.Certificate)
 }

@@ -29,21 +29,17 @@ func (t Target) secure(ctx context.Context, connection net.Conn) (net.Conn, erro
 }
 
 func (t Target) config() (*tls.Config, error) {
-	own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	roots, err := t.pool()
 	if err != nil {
-		return nil, fmt.Errorf("read the agent's certificate %s: %w", t.Certificate, err)
+		return nil, err
 	}
-	content, err := os.ReadFile(t.Roots)
-	if err != nil {
-		return nil, fmt.Errorf("read the roots: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("read the roots: there is no certificate in %s", t.Roots)
-	}
-	config := &tls.Config{
-		Certificates: []tls.Certificate{own}, RootCAs: roots, ServerName: t.name(),
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+	config := &tls.Config{RootCAs: roots, ServerName: t.name(), MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
+	if t.Certificate != "" {
+		own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the agent's certificate %s: %w", t.Certificate, err)
+		}
+		config.Certificates = []tls.Certificate{own}
 	}
 	if strings.Contains(t.ServerName, "://") {
 		// Go checks names and addresses only.
@@ -51,6 +47,25 @@ func (t Target) config() (*tls.Config, error) {
 		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyIdentity(state, roots, t.ServerName) }
 	}
 	return config, nil
+}
+
+// pool holds the roots of all files that are there.
+func (t Target) pool() (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	var problems []error
+	for _, file := range t.Roots {
+		content, err := os.ReadFile(file)
+		if err == nil && !roots.AppendCertsFromPEM(content) {
+			err = fmt.Errorf("there is no certificate in %s", file)
+		}
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) == len(t.Roots) {
+		return nil, fmt.Errorf("read the roots: %w", errors.Join(problems...))
+	}
+	return roots, nil
 }
 
 // name is what the manager's certificate must have.
@@ -113,20 +128,21 @@ func (t Target) explainHandshake(ctx context.Context, err error) error {
 		return fmt.Errorf("the manager's certificate at %s is for %s and not for %s: correct --xds-address or --xds-server-name",
 			t, strings.Join(names(hostname.Certificate), ", "), t.name())
 	case errors.As(err, &authority):
-		return fmt.Errorf("the manager's certificate at %s is of no root in %s: see whether this is another mesh's manager, or whether the roots are old", t, t.Roots)
+		return fmt.Errorf("the manager's certificate at %s is of no root in %s: see whether this is another mesh's manager, or whether the roots are old",
+			t, strings.Join(t.Roots, ", "))
 	case errors.As(err, &invalid):
 		return fmt.Errorf("the manager's certificate at %s is not valid (%w): renew it, or see whether this machine's clock is right", t, err)
 	case errors.As(err, &record):
 		return fmt.Errorf("what listens at %s does not speak TLS: correct --xds-address", t)
-	case isAlert(err):
+	case IsAlert(err):
 		return fmt.Errorf("the manager at %s refuses the handshake (%w): see its log", t, err)
 	default:
-		return t.explainSilence(ctx, err)
+		return t.Explain(ctx, err)
 	}
 }
 
-// isAlert tells whether the other side ended the handshake with a reason.
-func isAlert(err error) bool {
+// IsAlert tells whether the other side refused the handshake, with a reason.
+func IsAlert(err error) bool {
 	var operation *net.OpError
 	return errors.As(err, &operation) && operation.Op == "remote error"
 }
