@@ -29,11 +29,7 @@ func (t Target) secure(ctx context.Context, connection net.Conn) (net.Conn, erro
 }
 
 func (t Target) config() (*tls.Config, error) {
-	roots, err := t.pool()
-	if err != nil {
-		return nil, err
-	}
-	config := &tls.Config{RootCAs: roots, ServerName: t.name(), MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
+	config := &tls.Config{ServerName: t.name(), MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
 	if t.Certificate != "" {
 		own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
 		if err != nil {
@@ -41,6 +37,11 @@ func (t Target) config() (*tls.Config, error) {
 		}
 		config.Certificates = []tls.Certificate{own}
 	}
+	roots, err := t.pool()
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = roots
 	if strings.Contains(t.ServerName, "://") {
 		// Go checks names and addresses only.
 		config.ServerName, config.InsecureSkipVerify = t.host(), true
