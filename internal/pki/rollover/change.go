@@ -1,0 +1,99 @@
+package rollover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// enter begins a phase, or goes on with it.
+func (c *change) enter(phase Phase) {
+	if c.Phase != phase {
+		c.Phase, c.Since = phase, c.now
+	}
+}
+
+// await notes who is waited for.
+func (c *change) await(shown evidence, text string) {
+	c.waiting.For, c.waiting.Message = shown.missing, text
+	c.again(shown.until)
+}
+
+// again notes when to look again; times that are past are no reason to.
+func (c *change) again(at time.Time) {
+	if at.After(c.now) && (c.waiting.Until.IsZero() || at.Before(c.waiting.Until)) {
+		c.waiting.Until = at
+	}
+}
+
+// held reports whether an action is not to be taken now because changes are paused, and warns
+// of a generation whose end comes near.
+func (c *change) held(action *Action) bool {
+	active, _ := c.generation(c.Active)
+	late := !c.now.Before(active.NotAfter.Add(-c.before(active) / 2))
+	lastCall := !c.now.Before(active.NotAfter.Add(-c.lastCall(active)))
+	paused := c.Paused && action != nil && !lastCall
+	if paused {
+		c.waiting.Message = "the change of the root is paused"
+		c.again(active.NotAfter.Add(-c.lastCall(active)))
+	}
+	if late && c.Next != c.Active && c.waiting.Warning == "" && (action == nil || paused) {
+		c.waiting.Warning = fmt.Sprintf("generation %d, which signs, ends at %s, and nothing replaces it yet: %s",
+			c.Active, active.NotAfter.UTC().Format(time.RFC3339), strings.TrimSuffix(c.waiting.Message+"; "+names(c.waiting.For), "; "))
+	}
+	return paused
+}
+
+func (c *change) generation(number int) (Generation, bool) {
+	for _, g := range c.Generations {
+		if g.Number == number {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+func (c *change) trusts(g Generation) bool { return slices.Contains(c.Trusted, g.Number) }
+
+// matches reports whether a generation is of the source that is wanted.
+func (c *change) matches(g Generation) bool {
+	return g.Source == c.Wanted.Name && (c.Wanted.Root == "" || g.Root == c.Wanted.Root)
+}
+
+// sourceUsed returns the generation that has the root that the wanted source gives.
+func (c *change) sourceUsed() (Generation, bool) {
+	for _, g := range c.Generations {
+		if c.Wanted.Root != "" && g.Root == c.Wanted.Root {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+func (c *change) before(g Generation) time.Duration {
+	if c.Before > 0 {
+		return c.Before
+	}
+	return g.NotAfter.Sub(g.NotBefore) / 3
+}
+
+func (c *change) lastCall(g Generation) time.Duration {
+	if c.LastCall > 0 {
+		return c.LastCall
+	}
+	return c.before(g) / 8
+}
+
+// names lists the first few who are waited for.
+func names(missing []Missing) string {
+	const most = 5
+	var words []string
+	for _, m := range missing[:min(most, len(missing))] {
+		words = append(words, m.Name+" "+m.Reason)
+	}
+	if len(missing) > most {
+		words = append(words, fmt.Sprintf("and %d more", len(missing)-most))
+	}
+	return strings.Join(words, ", ")
+}
