@@ -19,6 +19,27 @@ const (
 	// WorkloadLabel on a Pod names the workload that it is a replica of, where its
 	// owner references do not tell.
 	WorkloadLabel = GroupName + "/workload"
+
+	// MTLSAnnotation on a Namespace or a Pod says which connections its workloads take:
+	// STRICT, PERMISSIVE or DISABLE. The narrowest holds.
+	MTLSAnnotation = GroupName + "/mtls"
+	// TLSModeLabel on a Pod says that its proxy has certificates (TLSModeMutual): others
+	// call it by mutual TLS then.
+	TLSModeLabel = GroupName + "/tlsMode"
+	// TLSModeMutual is the value of TLSModeLabel that says so.
+	TLSModeMutual = "mutual"
+
+	// RenewAnnotation, given a value that it did not have before, makes certificates be
+	// renewed now, at a pace that the limits allow: those of the ServiceAccount, Secret or
+	// MeshCertificate that has it. On mesh-root it starts the rotation of the root.
+	RenewAnnotation = GroupName + "/renew"
+	// AbandonAnnotation on mesh-root, given a new value, goes back to the old root.
+	AbandonAnnotation = GroupName + "/abandon"
+	// CertificateLabel on a Secret says that Fairlead wrote it, and for which service
+	// account; a name that is no label's value is given as its hash.
+	CertificateLabel = GroupName + "/certificate"
+	// IdentityAnnotation on such a Secret is the certificate's SPIFFE ID.
+	IdentityAnnotation = GroupName + "/identity"
 )
 
 // GroupName is the API group of Fairlead's kinds, and the prefix of its labels and annotations.

@@ -44,6 +44,7 @@ var (
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&DestinationRule{}, &DestinationRuleList{},
+		&MeshCertificate{}, &MeshCertificateList{},
 		&VirtualService{}, &VirtualServiceList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
