@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// enter begins a phase, or goes on with it.
+// enter begins a phase, or goes on with it. Times are kept as a status keeps them.
 func (c *change) enter(phase Phase) {
 	if c.Phase != phase {
-		c.Phase, c.Since = phase, c.now
+		c.Phase, c.Since = phase, c.now.UTC().Truncate(time.Second)
 	}
 }
 

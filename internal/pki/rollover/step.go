@@ -39,9 +39,9 @@ func (c *change) create() (State, []Action, Waiting) {
 	if c.Phase != Stable || c.Next != c.Last || c.Last == 0 {
 		c.Last++
 		c.State = State{
-			Phase: Stable, Since: c.now, Next: c.Last, Last: c.Last, Signed: c.Last,
-			Rotate: c.Facts.Rotate, Abandon: c.Facts.Abandon,
+			Next: c.Last, Last: c.Last, Signed: c.Last, Rotate: c.Facts.Rotate, Abandon: c.Facts.Abandon,
 		}
+		c.enter(Stable)
 	}
 	if c.Last > 1 {
 		c.waiting.Warning = "the authority is gone, with all its keys: a new one is made, which nobody trusts yet"
@@ -71,7 +71,9 @@ func (c *change) adopt() {
 		c.enter(Stable)
 		c.Next = 0
 	case !there && !announced:
+		// A change that is not remembered is under way, and so is what was asked for.
 		c.Next = highest
+		c.State.Rotate = c.Facts.Rotate
 	}
 	c.Generation = c.left()
 }
@@ -123,7 +125,8 @@ func (c *change) abandon() {
 		if possible {
 			active = to
 		}
-		c.Hold = Hold{For: c.Wanted, Until: c.now.Add(active.NotAfter.Sub(c.now) / 2)}
+		half := active.NotAfter.Sub(c.now) / 2
+		c.Hold = Hold{For: c.Wanted, Until: c.now.Add(half).UTC().Truncate(time.Second)}
 	}
 }
 

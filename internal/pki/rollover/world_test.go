@@ -37,6 +37,7 @@ type world struct {
 
 	rotate, abandon string
 	agents          map[string]*agent
+	joined          int
 	// lag is by how long other replicas, which sign for agents, may be late.
 	lag time.Duration
 	was []authority
@@ -48,8 +49,7 @@ type world struct {
 	// success not heard of.
 	effects, killAt int
 	killAfter       bool
-	// cut lists generations whose end may cost connections: they expired, or were in their last
-	// call.
+	// forced: somebody was left behind in a last call, so not all can speak to each other.
 	forced bool
 }
 
@@ -61,15 +61,18 @@ type authority struct {
 
 // agent is one proxy with its agent.
 type agent struct {
+	// serves and trusts are what its proxy really does; given is what the agent gave it, and
+	// has not proven yet unless they are equal.
 	serves int
 	trusts []int
+	given  authority
 	// last is when it last served a generation, and so opened connections by it.
-	last   map[int]time.Time
-	raw    map[int]bool
-	proven bool
+	last map[int]time.Time
+	// raw is the generation by which a raw TCP connection of it was opened; 0: it has none.
+	raw    int
 	silent bool
-	ready  bool
-	slow   int
+	// slow is how many ticks it takes for a step, in the mean.
+	slow int
 
 	report *Dependent
 }
@@ -83,15 +86,16 @@ func newWorld(t *testing.T, agents int) *world {
 	for range agents {
 		w.join()
 	}
-	w.run(2*time.Hour, "the start", func() bool { return len(w.reported()) == agents })
+	w.run(2*time.Hour, "the start", w.known)
 	w.phases = nil
 	return w
 }
 
 func (w *world) join() *agent {
 	seen := w.replica()
-	a := &agent{serves: seen.active, trusts: seen.trusted, last: map[int]time.Time{}, raw: map[int]bool{}, ready: true}
-	w.agents[fmt.Sprintf("Pod shop/p-%04d", len(w.agents))] = a
+	a := &agent{serves: seen.active, trusts: seen.trusted, given: seen, last: map[int]time.Time{}}
+	w.joined++
+	w.agents[fmt.Sprintf("Pod shop/p-%04d", w.joined)] = a
 	return a
 }
 
@@ -166,7 +170,7 @@ func (w *world) do(action Action) {
 		w.generations = append(w.generations, Generation{
 			Number: action.Generation, Source: action.Source.Name, Root: root, NotBefore: w.now, NotAfter: w.now.Add(year),
 		})
-		if action.Kind == Create {
+		if action.Kind == Create && w.active == 0 {
 			w.active, w.trusted = action.Generation, []int{action.Generation}
 		}
 	case Trust:
@@ -200,7 +204,7 @@ func (w *world) beforeDrop(number int) {
 		if last, ever := a.last[number]; ever && w.now.Before(last.Add(time.Hour)) {
 			w.t.Fatalf("%s: generation %d is dropped, but a connection that %s made with it may be open", w.now, number, name)
 		}
-		if a.raw[number] && w.now.Before(w.state.Since.Add(w.policy.RawDeadline)) && w.now.Before(w.movedAt().Add(w.policy.RawDeadline)) {
+		if a.raw == number && w.now.Before(w.movedAt().Add(w.policy.RawDeadline)) {
 			w.t.Fatalf("%s: generation %d is dropped, but a raw TCP connection of %s is open", w.now, number, name)
 		}
 	}
@@ -234,11 +238,14 @@ func (w *world) facts() Facts {
 	return f
 }
 
-func (w *world) reported() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.agents)), func(name string) bool {
-		r := w.agents[name].report
-		return r == nil || !r.Proven
-	})
+// known reports whether all agents have proven what they serve.
+func (w *world) known() bool {
+	for _, a := range w.agents {
+		if a.report == nil || !a.report.Proven {
+			return false
+		}
+	}
+	return true
 }
 
 // pass is one tick of all agents: they take what they get, some later than others, prove it
@@ -251,37 +258,30 @@ func (w *world) pass() {
 		if a.silent {
 			continue
 		}
-		seen := w.replica()
-		if w.random.IntN(1+a.slow) == 0 {
+		if seen := w.replica(); w.random.IntN(1+a.slow) == 0 {
 			switch {
-			case !slices.Equal(a.trusts, seen.trusted):
-				a.trusts, a.proven = seen.trusted, false
-			case a.serves != seen.active:
-				a.serves, a.proven = seen.active, false
+			case !slices.Equal(a.given.trusted, seen.trusted):
+				a.given.trusted = seen.trusted
+			case a.given.active != seen.active:
+				a.given.active = seen.active
 			default:
-				a.proven = true
+				a.serves, a.trusts = a.given.active, a.given.trusted
 			}
 		}
 		if w.random.IntN(3) > 0 {
-			a.report = &Dependent{Heard: w.now, Proven: a.proven, Serves: root(w, a.serves), RawQuiet: !a.raw[w.older(a.serves)]}
-			for _, n := range a.trusts {
-				a.report.Trusts = append(a.report.Trusts, root(w, n))
+			a.report = &Dependent{
+				Heard: w.now, Proven: a.serves == a.given.active && slices.Equal(a.trusts, a.given.trusted),
+				Serves: w.root(a.given.active), RawQuiet: a.raw == 0 || a.raw == a.given.active,
+			}
+			for _, n := range a.given.trusted {
+				a.report.Trusts = append(a.report.Trusts, w.root(n))
 			}
 		}
 	}
 	w.allSpeak()
 }
 
-func (w *world) older(number int) int {
-	for _, g := range w.generations {
-		if g.Number != number {
-			return g.Number
-		}
-	}
-	return 0
-}
-
-func root(w *world, number int) string {
+func (w *world) root(number int) string {
 	for _, g := range w.generations {
 		if g.Number == number {
 			return g.Root
@@ -321,7 +321,16 @@ func (w *world) run(atMost time.Duration, what string, come func() bool) {
 }
 
 func (w *world) stableAt(generation int) func() bool {
-	return func() bool { return w.state.Phase == Stable && w.state.Next == 0 && w.active == generation && len(w.generations) == 1 }
+	return func() bool {
+		return w.state.Phase == Stable && w.state.Next == 0 && w.active == generation && len(w.generations) == 1
+	}
 }
 
 func (w *world) at(phase Phase) func() bool { return func() bool { return w.state.Phase == phase } }
+
+// idle lets time pass.
+func (w *world) idle(d time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	w.run(d+time.Hour, "time", func() bool { return !w.now.Before(end) })
+}
