@@ -13,6 +13,7 @@ import (
 type Store struct {
 	mu sync.RWMutex
 
+	settings   Settings
 	namespaces map[string]*Namespace
 	services   map[string]*Service
 	named      map[NamespacedName]*Service

@@ -39,6 +39,8 @@ const (
 	KindPolicyHosts
 	// KindServiceRanges is the address ranges of services; its name is empty.
 	KindServiceRanges
+	// KindSettings is the settings of the mesh; its name is empty.
+	KindSettings
 )
 
 // Key names a value that translation reads, so that what was built from it can be
@@ -80,6 +82,8 @@ type View interface {
 	// ServiceRanges returns the ranges that services get their addresses from; none if
 	// they are not known.
 	ServiceRanges() []netip.Prefix
+	// Settings returns the settings of the mesh, with nothing unset.
+	Settings() Settings
 }
 
 // LabelSubset is a set of labels that destinations select endpoints by.

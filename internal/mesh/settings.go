@@ -1,0 +1,65 @@
+package mesh
+
+import (
+	"cmp"
+	"time"
+)
+
+// MTLSMode is what a workload's proxy takes from its callers. Unset, it is for whoever is
+// asked next to say: the Pod is asked first, then its namespace, then the mesh.
+type MTLSMode string
+
+// The modes. They speak of a workload whose proxy has certificates; without, there is plaintext.
+const (
+	// MTLSStrict takes mutual TLS and nothing else.
+	MTLSStrict MTLSMode = "STRICT"
+	// MTLSPermissive takes mutual TLS, which callers with certificates use, and what else comes.
+	MTLSPermissive MTLSMode = "PERMISSIVE"
+	// MTLSDisable has callers use plaintext.
+	MTLSDisable MTLSMode = "DISABLE"
+)
+
+// Settings are those of the mesh as a whole that translation depends on. The zero value
+// stands for the defaults.
+type Settings struct {
+	// TrustDomain is the first part of every identity; cluster.local unless set.
+	TrustDomain string
+	// MTLS is the mode where neither Pod nor namespace names one; PERMISSIVE unless set.
+	MTLS MTLSMode
+	// MaxConnectionAge bounds how long HTTP connections last, and so how long they show
+	// certificates that were replaced; an hour unless set.
+	MaxConnectionAge time.Duration
+}
+
+// WithDefaults returns the settings with nothing unset.
+func (s Settings) WithDefaults() Settings {
+	return Settings{
+		TrustDomain:      cmp.Or(s.TrustDomain, "cluster.local"),
+		MTLS:             cmp.Or(s.MTLS, MTLSPermissive),
+		MaxConnectionAge: cmp.Or(s.MaxConnectionAge, time.Hour),
+	}
+}
+
+// SetSettings replaces the settings of the mesh.
+func (s *Store) SetSettings(settings Settings) {
+	s.mu.Lock()
+	defer s.release()
+	if s.settings.WithDefaults() == settings.WithDefaults() {
+		return
+	}
+	s.settings = settings
+	s.mark(KindSettings, "")
+}
+
+// Settings implements View.
+func (s *Store) Settings() Settings {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.settings.WithDefaults()
+}
+
+// Settings implements View.
+func (r *Recorder) Settings() Settings {
+	r.note(KindSettings, "")
+	return r.View.Settings()
+}
