@@ -1,0 +1,109 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The files of a workload's Secret.
+const (
+	KeyFile   = "key.pem"
+	ChainFile = "cert-chain.pem"
+	RootsFile = "root-cert.pem"
+)
+
+// Files is the data of a workload's Secret.
+func Files(key crypto.Signer, chain, roots []byte) (map[string][]byte, error) {
+	encoded, err := EncodeKey(key)
+	return map[string][]byte{KeyFile: encoded, ChainFile: chain, RootsFile: roots}, err
+}
+
+// Summary is what may be known of a workload's Secret by those who must not have its key.
+type Summary struct {
+	Identity     Identity
+	KeyAlgorithm KeyAlgorithm
+	// Serial is in lower-case hexadecimal digits.
+	Serial    string
+	NotBefore time.Time
+	// NotAfter is when the first certificate of the chain expires, the root included.
+	NotAfter time.Time
+	// Root identifies the root that the chain leads to, Trusted those in root-cert.pem, in
+	// order.
+	Root    string
+	Trusted []string
+}
+
+// CheckSecret says whether a Secret's three files are whole, belong together, are for the
+// identity, and lead to a root of the bundle, and describes them. Trusted may differ from
+// the bundle: then root-cert.pem has to be written anew, and the certificate may stay. The
+// error names the file and what is wrong with it; the certificate has to be issued anew.
+//
+// One that is not valid yet passes: a clock that was set back is no reason to renew
+// everything.
+func CheckSecret(data map[string][]byte, want Identity, bundle []byte, now time.Time) (Summary, error) {
+	key, err := parseKey(data[KeyFile])
+	if err != nil {
+		return Summary{}, fmt.Errorf("%s %w", KeyFile, err)
+	}
+	chain, err := ParseCertificates(data[ChainFile])
+	if err != nil {
+		return Summary{}, fmt.Errorf("%s %w", ChainFile, err)
+	}
+	trusted, err := ParseCertificates(data[RootsFile])
+	if err != nil {
+		return Summary{}, fmt.Errorf("%s %w", RootsFile, err)
+	}
+	leaf := chain[0]
+	about := Summary{Serial: serial(leaf), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Trusted: RootIDs(trusted)}
+	if about.KeyAlgorithm, err = AlgorithmOf(leaf.PublicKey); err != nil {
+		return Summary{}, fmt.Errorf("%s: %w", ChainFile, err)
+	}
+	if !isKeyOf(leaf, key) {
+		return Summary{}, fmt.Errorf("%s is not the key of the certificate in %s", KeyFile, ChainFile)
+	}
+	if about.Identity, err = IdentityOf(leaf); err != nil {
+		return Summary{}, fmt.Errorf("%s: %w", ChainFile, err)
+	}
+	if about.Identity != want {
+		return Summary{}, fmt.Errorf("%s is for %s and not for %s", ChainFile, about.Identity, want)
+	}
+	roots, err := ParseCertificates(bundle)
+	if err != nil {
+		return Summary{}, fmt.Errorf("the trust bundle %w", err)
+	}
+	path, err := verify(chain, roots, now)
+	if err != nil {
+		return Summary{}, err
+	}
+	about.NotAfter, about.Root = firstEnd(path), RootID(path[len(path)-1])
+	return about, nil
+}
+
+// verify returns the way from the leaf to a root that is valid longest.
+func verify(chain, roots []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	if chain[0].NotBefore.After(now) {
+		now = chain[0].NotBefore
+	}
+	options := x509.VerifyOptions{Roots: pool(roots), Intermediates: pool(chain[1:]), CurrentTime: now}
+	var ways [][]*x509.Certificate
+	// Both are needed: VerifyOptions asks for one of its usages.
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		options.KeyUsages = []x509.ExtKeyUsage{usage}
+		var err error
+		var invalid x509.CertificateInvalidError
+		switch ways, err = chain[0].Verify(options); {
+		case err == nil:
+		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+			return nil, fmt.Errorf("%s expired at %s", ChainFile, stamp(firstEnd(chain)))
+		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+			return nil, fmt.Errorf("%s is not for server and client authentication", ChainFile)
+		default:
+			return nil, fmt.Errorf("%s does not lead to a root that is trusted: %w", ChainFile, err)
+		}
+	}
+	return slices.MaxFunc(ways, func(a, b []*x509.Certificate) int { return firstEnd(a).Compare(firstEnd(b)) }), nil
+}
