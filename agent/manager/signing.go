@@ -1,0 +1,154 @@
+package manager
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	"fairlead.dev/fairlead/internal/agentapi"
+)
+
+// Algorithm is a kind of key.
+type Algorithm string
+
+// The kinds that Envoy takes from its peers, see package certs.
+const (
+	ECDSAP256 Algorithm = "ECDSA-P256"
+	ECDSAP384 Algorithm = "ECDSA-P384"
+	RSA2048   Algorithm = "RSA-2048"
+	RSA3072   Algorithm = "RSA-3072"
+	RSA4096   Algorithm = "RSA-4096"
+)
+
+// Algorithms are all of them, the default first.
+var Algorithms = []Algorithm{ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096}
+
+func (a Algorithm) newKey() (crypto.Signer, error) {
+	switch a {
+	case ECDSAP256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case ECDSAP384:
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case RSA2048:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case RSA3072:
+		return rsa.GenerateKey(rand.Reader, 3072)
+	case RSA4096:
+		return rsa.GenerateKey(rand.Reader, 4096)
+	}
+	return nil, fmt.Errorf("there is no key algorithm %q: use one of %v", a, Algorithms)
+}
+
+const (
+	// lifeTenths is when the agent asks by itself: the manager's plan comes long before.
+	lifeTenths = 9
+	// untakenPause is after a certificate that was issued and could not be taken.
+	untakenPause = time.Minute
+	// shortestRetry bounds what the manager may ask for.
+	shortestRetry = time.Second
+)
+
+// request is a SigningRequest on its way, and the key that it is for, as PEM.
+type request struct {
+	id  uint64
+	key []byte
+}
+
+// due is when the next certificate is to be asked for.
+func (s *session) due() time.Time {
+	now := s.options.Clock.Now()
+	own := s.options.Certificates.Status().Certificate
+	switch {
+	case s.options.Algorithm == "", s.pending != nil, s.refused:
+		return now.Add(never)
+	case s.wanted == "" && own != nil:
+		return laterOf(own.NotBefore.Add(own.NotAfter.Sub(own.NotBefore)/10*lifeTenths), s.notBefore)
+	default:
+		return s.notBefore
+	}
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// want has a certificate asked for at once, whatever was said before.
+func (s *session) want(reason string) {
+	s.wanted, s.notBefore, s.refused = reason, time.Time{}, false
+}
+
+// askIfDue makes a key and asks for its certificate.
+func (s *session) askIfDue() error {
+	if s.due().After(s.options.Clock.Now()) {
+		return nil
+	}
+	reason := s.wanted
+	if reason == "" {
+		reason = "there is none, or it is past nine tenths of its life"
+	}
+	key, err := s.options.Algorithm.newKey()
+	if err != nil {
+		return err
+	}
+	// The manager takes no name from it: who we are it knows by other means.
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return fmt.Errorf("make a signing request: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("make a signing request: %w", err)
+	}
+	s.requests++
+	s.pending = &request{id: s.requests, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}
+	s.options.Log.Info("Asked the manager for a certificate", "reason", reason)
+	return s.stream.send(&agentapi.FromAgent{Message: &agentapi.FromAgent_SigningRequest{
+		SigningRequest: &agentapi.SigningRequest{Id: s.requests, Csr: csr},
+	}})
+}
+
+// answered returns the key that an answer is for, and nil if nobody waits for it.
+func (s *session) answered(id uint64) []byte {
+	if s.pending == nil || s.pending.id != id {
+		return nil
+	}
+	key := s.pending.key
+	s.pending = nil
+	return key
+}
+
+func (s *session) issued(m *agentapi.Issued) {
+	key := s.answered(m.GetId())
+	if key == nil {
+		return
+	}
+	if err := s.options.Certificates.Give(key, m.GetChain(), m.GetRoots()); err != nil {
+		s.notBefore = s.options.Clock.Now().Add(untakenPause)
+		s.complain("the certificate that the manager issued cannot be taken: " + err.Error())
+		return
+	}
+	s.wanted, s.notBefore = "", time.Time{}
+	s.complain("")
+}
+
+func (s *session) wasRefused(m *agentapi.Refused) {
+	if s.answered(m.GetId()) == nil {
+		return
+	}
+	after := m.GetRetryAfter()
+	s.refused = after == nil
+	if after != nil {
+		s.notBefore = s.options.Clock.Now().Add(max(after.AsDuration(), shortestRetry))
+	}
+	s.complain("the manager issues no certificate: " + m.GetCode() + ": " + m.GetMessage())
+	s.options.Log.Warn("The manager issues no certificate", "code", m.GetCode(), "error", m.GetMessage(), "asksAgain", after != nil)
+}
