@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/fairlead/agent/certs"
 	"fairlead.dev/fairlead/agent/controlplane"
 	"fairlead.dev/fairlead/agent/envoy"
+	"fairlead.dev/fairlead/agent/manager"
 	"fairlead.dev/fairlead/agent/metrics"
 )
 
@@ -36,6 +37,8 @@ type agent struct {
 	started    time.Time
 	folder     *certs.Folder
 	supervisor *envoy.Supervisor
+	// client is nil with a Unix socket, by which only Envoy speaks to the manager.
+	client *manager.Client
 	// proving has the latest certificate to prove.
 	proving chan struct{}
 
@@ -52,7 +55,7 @@ func (a *agent) status() envoy.Status {
 	now := a.supervisor.Status()
 	if now.State == envoy.Starting && a.needsCertificate() {
 		if c := a.folder.Status(); c.Certificate == nil {
-			now.Reason = "waiting for a certificate, without which the control plane cannot be reached: " + c.Complaint
+			now.Reason = "waiting for a certificate, without which the control plane cannot be reached: " + a.whyNone(c)
 		}
 	}
 	return now
@@ -97,7 +100,12 @@ func (a *agent) run(ctx context.Context, signals <-chan os.Signal, hurry chan<- 
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	running.Go(func() { a.folder.Run(beside) })
+	if a.settings.certificateSource == fromMount {
+		running.Go(func() { a.folder.Run(beside) })
+	}
+	if a.client != nil {
+		running.Go(func() { a.client.Run(beside) })
+	}
 	running.Go(func() { a.prove(beside) })
 	running.Go(func() { a.look(beside) })
 	running.Go(func() { a.heed(beside, signals, hurry) })
@@ -139,6 +147,8 @@ func (a *agent) look(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			// Envoy's state may be another one.
+			a.client.Note()
 			if configuration.changed() && a.reload() {
 				a.supervisor.Restart("the configuration in " + path + " changed")
 			}

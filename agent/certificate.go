@@ -9,6 +9,7 @@ import (
 
 // noteCertificate makes known what there is, if there is something, and has it proven.
 func (a *agent) noteCertificate() {
+	a.client.Note()
 	now := a.folder.Status()
 	if now.Certificate == nil {
 		return
@@ -49,5 +50,6 @@ func (a *agent) prove(ctx context.Context) {
 			continue
 		}
 		a.count.CertificateChanged(metrics.Succeeded)
+		a.client.Note()
 	}
 }

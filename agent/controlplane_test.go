@@ -34,14 +34,19 @@ func startControlPlane(socket string) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	return serveControlPlane(listener), nil
+	c := newControlPlane()
+	c.start(listener)
+	return c, nil
 }
 
-func serveControlPlane(listener net.Listener, options ...grpc.ServerOption) *controlPlane {
+func newControlPlane(options ...grpc.ServerOption) *controlPlane {
 	c := &controlPlane{cache: cache.NewSnapshotCache(true, cache.IDHash{}, nil), server: grpc.NewServer(options...)}
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(c.server, c)
-	go func() { _ = c.server.Serve(listener) }()
 	return c
+}
+
+func (c *controlPlane) start(listener net.Listener) {
+	go func() { _ = c.server.Serve(listener) }()
 }
 
 func (c *controlPlane) StreamAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
@@ -70,7 +75,7 @@ func (c *controlPlane) stop() { c.server.Stop() }
 // the bootstrap and marks its answers.
 func toApp(cluster, mark string) types.Resource {
 	manager := &hcmv3.HttpConnectionManager{
-		StatPrefix: "test",
+		StatPrefix: "inbound_9080",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 			ResponseHeadersToAdd: []*corev3.HeaderValueOption{{Header: &corev3.HeaderValue{Key: "mark", Value: mark}}},
 			VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{{
@@ -84,7 +89,7 @@ func toApp(cluster, mark string) types.Resource {
 		}},
 	}
 	return &listenerv3.Listener{
-		Name: "inbound",
+		Name: "inbound", StatPrefix: "inbound",
 		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 0},
 		}}},

@@ -19,6 +19,7 @@ func (s *settings) interpret() []error {
 		AgentVersion: version, AdminSocket: envoy.AdminSocket(s.dir), MaxConnections: s.maxConnections,
 	}
 	s.interpretControlPlane(&found)
+	s.interpretCertificates(&found)
 	if _, err := os.Stat(s.certsDir); err == nil || s.xdsAddress != "" || s.certsDir != defaultCertsDir {
 		s.expectsCertificates = true
 	}

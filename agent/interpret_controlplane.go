@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,19 +45,10 @@ func (s *settings) interpretControlPlane(found *flags.Problems) {
 	b := &s.bootstrap
 	b.XDSSocket, b.XDSAddress, b.XDSServerName = s.xdsSocket, s.xdsAddress, s.xdsServerName
 	b.Protocol, b.InitialFetchTimeout, b.DNSFamily = bootstrap.Protocol(s.xdsProtocol), s.initialFetchTimeout, bootstrap.DNSFamily(s.dnsFamily)
-
-	if s.certsDir == "" {
-		found.Add("certs-dir", "is empty: name the folder in which certificates are, or will be")
-	} else if s.certsDir, err = filepath.Abs(s.certsDir); err != nil {
-		found.Add("certs-dir", "%w", err)
-	}
-	if s.certificateReload != reloadBySDS && s.certificateReload != reloadByHotRestart {
-		found.Add("certificate-reload", "is %q: use %s or %s", s.certificateReload, reloadBySDS, reloadByHotRestart)
-	}
 }
 
 func checkXDSAddress(text string) error {
-	const form = "write HOST:PORT, such as fairlead-manager.fairlead-system.svc:15010 or [2001:db8::1]:15010"
+	const form = "write HOST:PORT, such as fairlead-manager.fairlead-system.svc:15012 or [2001:db8::1]:15012"
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
 		return fmt.Errorf("is %q: %s", text, form)

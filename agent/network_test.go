@@ -57,10 +57,11 @@ var _ = Describe("fairlead-agent proxy with --xds-address", func() {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		Expect(err).NotTo(HaveOccurred())
 		address = listener.Addr().String()
-		c := serveControlPlane(listener, grpc.Creds(credentials.NewTLS(&tls.Config{
+		c := newControlPlane(grpc.Creds(credentials.NewTLS(&tls.Config{
 			Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots,
 			MinVersion: tls.VersionTLS13, VerifyConnection: callers.note,
 		})))
+		c.start(listener)
 		DeferCleanup(c.stop)
 		Expect(c.serve("shop/reviews-v1", "1", toApp("app|9080", "mark"))).To(Succeed())
 	})

@@ -62,8 +62,12 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 	}
 	log.Info("Agent started", "version", version, "node", a.node(), "envoy", binary, "dir", dir.Path(),
 		"controlPlane", s.controlPlane().String(), "protocol", s.xdsProtocol, "status", s.statusAddress)
+	mount := s.certsDir
+	if s.certificateSource == fromManager {
+		mount = ""
+	}
 	a.folder = certs.New(certs.Options{
-		Mount: s.certsDir, Dir: dir.Path(), Recheck: s.certificateRecheck, Log: log,
+		Mount: mount, Dir: dir.Path(), Recheck: s.certificateRecheck, Log: log,
 		Changed: a.certificateChanged, Refused: func(error) { a.count.CertificateChanged(metrics.Refused) },
 	})
 	ctx, quit := context.WithCancelCause(ctx)
@@ -84,9 +88,10 @@ func proxy(ctx context.Context, s *settings, stdout, stderr io.Writer) int {
 		EnvoyLog:      s.logger(stderr, math.MinInt).With("source", "envoy"),
 		EnvoyLogLevel: s.shownEnvoyMin,
 	})
+	a.client = a.newClient(statistics, dir.AdminSocket())
 	stopServing := server.Serve(listener, server.Options{
 		Node: a.node(), Status: a.status, Log: log,
-		Certificates: a.certificates, Configuration: a.configuration,
+		Certificates: a.certificates, Configuration: a.configuration, Manager: a.stream,
 		Metrics: metrics.NewHandler(metrics.Options{
 			Agent: a.count, Version: version, Started: a.started,
 			States: envoy.States, State: func() (string, int) { now := a.status(); return string(now.State), now.Epoch },

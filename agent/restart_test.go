@@ -59,7 +59,7 @@ var _ = Describe("fairlead-agent proxy, while it runs", func() {
 		for range 3 {
 			Expect(agent.answer(GinkgoT().Context())).To(HavePrefix("503"), "Envoy answers; the application is not there")
 		}
-		const requests = `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="test"}`
+		const requests = `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="inbound_9080"}`
 		Expect(metric(agent, requests)).To(Equal("3"))
 		agent.Signal(syscall.SIGHUP)
 		epoch(agent, 1)

@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/fairlead/agent/bootstrap"
 	"fairlead.dev/fairlead/agent/flags"
+	"fairlead.dev/fairlead/agent/manager"
 	"fairlead.dev/fairlead/agent/probe"
 )
 
@@ -28,9 +29,12 @@ type settings struct {
 	initialFetchTimeout                               time.Duration
 	dnsFamily                                         string
 
-	certsDir           string
-	certificateReload  string
-	certificateRecheck time.Duration
+	certificateSource       string
+	certsDir                string
+	certificateReload       string
+	certificateRecheck      time.Duration
+	tokenFile, managerRoots string
+	keyAlgorithm            string
 
 	envoyPath, dir                string
 	concurrency                   int
@@ -71,6 +75,12 @@ type settings struct {
 // defaultCertsDir is where the injector mounts them.
 const defaultCertsDir = "/etc/certs"
 
+// Values of --certificate-source.
+const (
+	fromMount   = "mount"
+	fromManager = "manager"
+)
+
 // Values of --certificate-reload.
 const (
 	reloadBySDS        = "sds"
@@ -103,7 +113,7 @@ func (s *settings) workloadFlags(f *pflag.FlagSet) {
 
 func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.xdsSocket, "xds-socket", "", "`path` of the manager's Unix socket, spoken to in plaintext. It need not exist yet. This or --xds-address is required")
-	f.StringVar(&s.xdsAddress, "xds-address", "", "`HOST:PORT` of the manager, spoken to by mutual TLS with the certificate of --certs-dir")
+	f.StringVar(&s.xdsAddress, "xds-address", "", "`HOST:PORT` of the manager, spoken to by mutual TLS, for Envoy's configuration and for certificates")
 	f.StringVar(&s.xdsServerName, "xds-server-name", "", "`name` that the manager's certificate must have: a DNS name, an address or a spiffe:// identity (default: HOST of --xds-address)")
 	f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "variant of xDS to speak: `delta` or sotw")
 	f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
@@ -111,9 +121,13 @@ func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
 }
 
 func (s *settings) certificateFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.certificateSource, "certificate-source", fromMount, "where certificates come from: `mount`, the folder --certs-dir, or manager, with a key that the agent makes")
 	f.StringVar(&s.certsDir, "certs-dir", defaultCertsDir, "`folder` with root-cert.pem, cert-chain.pem and key.pem. It may come later, or never without --xds-address")
 	f.StringVar(&s.certificateReload, "certificate-reload", reloadBySDS, "how a renewed certificate reaches Envoy: `sds`, without a restart, or hotRestart")
 	f.DurationVar(&s.certificateRecheck, "certificate-recheck", time.Minute, "how often the certificate is read again, in case its change went unnoticed")
+	f.StringVar(&s.tokenFile, "token-file", "", "`path` of a service account token for the audience fairlead, bound to the Pod: by it the manager knows an agent that has no certificate")
+	f.StringVar(&s.managerRoots, "manager-roots", "", "`path` of the roots (PEM) by which the agent knows the manager before it has roots of its own")
+	f.StringVar(&s.keyAlgorithm, "key-algorithm", string(manager.Algorithms[0]), "`kind` of the keys that the agent makes: ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096")
 }
 
 func (s *settings) envoyFlags(f *pflag.FlagSet) {

@@ -146,6 +146,8 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 		"--dns-family=v5":               `--dns-family is "v5": use auto, v4, v6 or all`,
 		"--certs-dir=":                  "--certs-dir is empty: name the folder",
 		"--certificate-reload=restart":  `--certificate-reload is "restart": use sds or hotRestart`,
+		"--certificate-source=secret":   `--certificate-source is "secret": use mount or manager`,
+		"--key-algorithm=Ed25519":       `--key-algorithm is "Ed25519": use one of [ECDSA-P256 ECDSA-P384 RSA-2048 RSA-3072 RSA-4096]`,
 		"--certificate-recheck=1ms":     "--certificate-recheck is 1ms: use a longer time, such as 1m",
 		"--revision=A":                  `--revision is "A": use lower-case letters`,
 		"--heap-limit=1.5Gi":            `--heap-limit is "1.5Gi": write a number of bytes, such as 268435456 or 256Mi, auto, or 0`,
@@ -210,6 +212,10 @@ func TestAnXDSAddressIsChecked(t *testing.T) {
 		"--xds-address=m:1 --xds-server-name=spiffe:///a": "which is no identity",
 		"--xds-address=m:1 --xds-server-name=a/b":         `--xds-server-name is "a/b": write a DNS name`,
 
+		"--xds-address=m:1 --certificate-source=manager --token-file=t":                 "--manager-roots is missing, but certificates come from the manager: give the path of the mesh's roots",
+		"--xds-socket=/s --certificate-source=manager --token-file=t --manager-roots=r": "--xds-address is missing, but certificates come from the manager: give the manager's HOST:PORT",
+
+		"--xds-address=m:1 --certificate-source=manager --token-file=t --manager-roots=r --certs-dir=": "",
 		"--xds-address=manager.system:15010":                               "",
 		"--xds-address=Manager.System.svc.cluster.local.:15010":            "",
 		"--xds-address=[2001:db8::1]:15010 --xds-server-name=192.0.2.1":    "",

@@ -130,6 +130,9 @@ func TestTheProofListenerShowsTheCertificate(t *testing.T) {
 	if uri := connection.ConnectionState().PeerCertificates[0].URIs[0].String(); uri != "spiffe://cluster.local/ns/shop/sa/reviews" {
 		t.Errorf("it shows %s", uri)
 	}
+	// What tells of certificates that peers do not take.
+	eventually(t, "statistics", func() (string, error) { return get("/stats/prometheus") },
+		`envoy_listener_ssl_connection_error{listener="proof"} 0`, `envoy_listener_ssl_fail_verify_error{listener="proof"} 0`)
 }
 
 func TestDNS(t *testing.T) {

@@ -13,10 +13,11 @@ func statsConfig() object {
 // those end a cluster's name at its first dot, and there are dots in every host. Envoy's
 // other labels would be looked for in vain.
 func statsTags() []object {
-	// What follows a service's cluster is one word, save that its requests are counted
-	// three times: all of them, and those from inside and outside. Nothing is certain of
-	// a host's name, so that word is looked for from the end.
-	const afterHost = `\.(?:(?:external|internal)\.upstream_rq_\w+|\w+)$`
+	// What follows a service's cluster is one word, save for failures of TLS, and that its
+	// requests are counted three times: all of them, and those from inside and outside.
+	// Nothing is certain of a host's name, so that word is looked for from the end.
+	const failures = `ssl\.(?:connection_error|fail_verify_\w+)`
+	const afterHost = `\.(?:(?:external|internal)\.upstream_rq_\w+|` + failures + `|\w+)$`
 	const cluster = `^cluster\.`
 	tag := func(name, regex string) object { return object{"tag_name": name, "regex": regex} }
 	return []object{
@@ -26,7 +27,7 @@ func statsTags() []object {
 		tag("destination_port", cluster+`(?:outbound|app)\|((\d+))(?:\||\.)`),
 		tag("destination_subset", cluster+`outbound\|\d+\|(([^|]+))\|`),
 		tag("destination_host", cluster+`outbound\|\d+\|[^|]*\|((.+?))`+afterHost),
-		tag("listener", `^listener\.((.+?)\.)(?:worker_\d+\.|main_thread\.|http\..+?\.)?\w+$`),
+		tag("listener", `^listener\.((.+?)\.)(?:worker_\d+\.|main_thread\.|http\..+?\.)?(?:`+failures+`|\w+)$`),
 		{"tag_name": "envoy.http_conn_manager_prefix"},
 		{"tag_name": "envoy.tcp_prefix"},
 		{"tag_name": "envoy.worker_id"},
@@ -67,6 +68,12 @@ func keptStats() []object {
 		"membership_total",
 		"no_cluster",
 		"no_route",
+		// The failures of both sides' handshakes, which tell that certificates are wrong.
+		"ssl.connection_error",
+		"ssl.fail_verify_cert_hash",
+		"ssl.fail_verify_error",
+		"ssl.fail_verify_no_cert",
+		"ssl.fail_verify_san",
 		"update_rejected",
 		"upstream_cx_active",
 		"upstream_cx_connect_fail",

@@ -104,15 +104,22 @@ func New(o Options) *Client {
 	return &Client{options: o, noted: make(chan struct{}, 1)}
 }
 
-// Status is how the stream is now.
+// Status is how the stream is now. A nil Client has none.
 func (c *Client) Status() Status {
+	if c == nil {
+		return Status{}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.status
 }
 
-// Note says that there may be something to report. It waits for nothing.
+// Note says that there may be something to report. It waits for nothing, and does nothing
+// on a nil Client.
 func (c *Client) Note() {
+	if c == nil {
+		return
+	}
 	select {
 	case c.noted <- struct{}{}:
 	default:
@@ -184,6 +191,9 @@ func (c *Client) credentials() (target controlplane.Target, token string, err er
 	target = c.options.Target()
 	if c.options.FirstRoots != "" {
 		target.Roots = append(target.Roots, c.options.FirstRoots)
+	}
+	if target.Address == "" {
+		return target, "", errors.New("the manager is reached by a Unix socket now, where there is no stream: restart the Pod to do without")
 	}
 	own := c.options.Certificates.Status().Certificate
 	shown := own != nil && c.options.Clock.Now().Before(own.Expires)

@@ -82,7 +82,7 @@ func open(ctx context.Context, target controlplane.Target, token, agent string, 
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	if s.response, err = s.transport.RoundTrip(request); err != nil {
+	if s.response, err = s.transport.RoundTrip(request); err != nil { //nolint:bodyclose // close does it
 		s.close()
 		return nil, target.Explain(ctx, err)
 	}

@@ -129,7 +129,7 @@ func (m *fakeManager) handle(s grpc.ServerStream) error {
 	from, _ := peer.FromContext(s.Context())
 	tlsInfo := from.AuthInfo.(credentials.TLSInfo)
 	shown, _ := metadata.FromIncomingContext(s.Context())
-	by := ""
+	var by string
 	switch bearer := shown.Get("authorization"); {
 	case len(tlsInfo.State.PeerCertificates) > 0:
 		by = tlsInfo.State.PeerCertificates[0].URIs[0].String()

@@ -56,6 +56,22 @@ func (s *Statistics) open(ctx context.Context) (io.ReadCloser, string, error) {
 	return newContinued(body, base), contentType, nil
 }
 
+// Ask puts a question to Envoy that makes it tell statistics, when that is allowed. The
+// answers have the serving Envoy's counts only.
+func (s *Statistics) Ask(ctx context.Context, question func(context.Context) error) error {
+	if err := s.wait(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.turn }()
+	err := question(ctx)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.taken = nil
+	}
+	return err
+}
+
 // wait takes the turn.
 func (s *Statistics) wait(ctx context.Context) error {
 	select {

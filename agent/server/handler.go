@@ -62,10 +62,14 @@ func (o *Options) status(w http.ResponseWriter, _ *http.Request) {
 		envoy.Status
 		Node          string `json:"node"`
 		Certificates  any    `json:"certificates,omitempty"`
+		Manager       any    `json:"manager,omitempty"`
 		Configuration any    `json:"configuration,omitempty"`
 	}{Status: o.Status(), Node: o.Node}
 	if o.Certificates != nil {
 		now.Certificates = o.Certificates()
+	}
+	if o.Manager != nil {
+		now.Manager = o.Manager()
 	}
 	if o.Configuration != nil {
 		now.Configuration = o.Configuration()

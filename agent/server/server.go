@@ -37,9 +37,9 @@ type Options struct {
 	Node string
 	// Status is how Envoy is.
 	Status func() envoy.Status
-	// Certificates and Configuration are more of /status, written as JSON; nil, or what
-	// returns nil, is left out. They must not wait for anything.
-	Certificates, Configuration func() any
+	// Certificates, Manager and Configuration are more of /status, written as JSON; nil, or
+	// what returns nil, is left out. They must not wait for anything.
+	Certificates, Manager, Configuration func() any
 	// Metrics answers /metrics, and AppHealth what is below /app-health/. Without them
 	// these paths are not there.
 	Metrics, AppHealth http.Handler
