@@ -134,23 +134,42 @@ func (p *Publisher) served() []string {
 }
 
 // Class implements xds.Directory: the class of an existing Pod's proxy.
-func (p *Publisher) Class(id string) (string, error) {
-	namespace, name, ok := strings.Cut(id, "/")
-	if !ok || namespace == "" || name == "" {
-		return "", fmt.Errorf("node id %q is not of the form <namespace>/<pod>: set it in the bootstrap", id)
-	}
+func (p *Publisher) Class(id string, caller *xds.Caller) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := mesh.NamespacedName{Namespace: namespace, Name: name}
 	view := mesh.NewRecorder(p.options.Store)
-	workload := view.Workload(key)
-	if workload == nil {
-		return "", fmt.Errorf("there is no Pod %s that runs: the node id must name one", key)
+	workload, err := admit(view, id, caller)
+	if err != nil {
+		return "", err
 	}
 	found := translate.ClassOf(view, workload)
-	p.nodes[id] = &node{workload: key, class: found.Key(), read: view.Read}
+	p.nodes[id] = &node{workload: workload.Key(), class: found.Key(), read: view.Read}
 	p.request(found)
 	return found.Key(), nil
+}
+
+// Admit returns nil if there is a Pod with this node id, for which the caller may speak.
+func (p *Publisher) Admit(id string, caller *xds.Caller) error {
+	_, err := admit(mesh.NewRecorder(p.options.Store), id, caller)
+	return err
+}
+
+// admit returns the workload with a node id, if the caller may speak for it.
+func admit(view mesh.View, id string, caller *xds.Caller) (*mesh.Workload, error) {
+	namespace, name, ok := strings.Cut(id, "/")
+	if !ok || namespace == "" || name == "" {
+		return nil, fmt.Errorf("node id %q is not of the form <namespace>/<pod>: set it in the bootstrap", id)
+	}
+	workload := view.Workload(mesh.NamespacedName{Namespace: namespace, Name: name})
+	if workload == nil {
+		return nil, fmt.Errorf("there is no Pod %s that runs: the node id must name one", id)
+	}
+	if caller != nil {
+		if err := caller.Permits(namespace, name, workload.ServiceAccount); err != nil {
+			return nil, err
+		}
+	}
+	return workload, nil
 }
 
 // request makes sure that a class will have a view.

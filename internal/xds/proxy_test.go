@@ -56,7 +56,7 @@ func (c steppedClock) AfterFunc(d time.Duration, do func()) clock.Timer {
 // namespace names.
 type classes struct{}
 
-func (classes) Class(node string) (string, error) {
+func (classes) Class(node string, _ *xds.Caller) (string, error) {
 	if node == "default/stranger" {
 		return "", io.ErrUnexpectedEOF
 	}

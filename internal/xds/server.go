@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,23 +16,48 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/server/config"
 	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 )
 
 // ServerOptions are what a Server needs.
 type ServerOptions struct {
-	// Socket is the path of the Unix socket to listen on, at most 107 bytes. Its folder is
-	// made for our own user only: any process that reaches the socket may pose as any
-	// existing Pod until node identities are verified by mTLS.
+	// Socket is the path of the Unix socket to listen on, at most 107 bytes; empty: none. Its
+	// folder is made for our own user only: any process that reaches the socket may pose as
+	// any existing Pod.
 	Socket string
+	// Network is where to listen besides; nil: nowhere.
+	Network *Network
 	// After is waited for before the first proxy is served; nil means no wait.
 	After     <-chan struct{}
 	Directory Directory
 	Log       *slog.Logger
 }
 
-// Server is the aggregated discovery service on a Unix socket. Every replica serves.
+// Network is how proxies are served over the network. All fields are required.
+type Network struct {
+	// Address is HOST:PORT.
+	Address string
+	// TLS asks callers for their certificates; what these are worth is for Authenticate to say.
+	TLS *tls.Config
+	// Authenticate says who calls a method, from what the context has of the connection and
+	// the metadata. Its error, a gRPC status, is told to the caller.
+	Authenticate func(ctx context.Context, method string) (*Caller, error)
+	// Services registers what is served at this address besides discovery.
+	Services func(grpc.ServiceRegistrar)
+	// MaxConnectionAge bounds the age of connections, less or more by a tenth so that they do
+	// not all end at once. Streams have another ageGrace to end by themselves.
+	MaxConnectionAge time.Duration
+}
+
+// ageGrace is how long a stream outlives its connection's age. A discovery stream never ends
+// by itself, so nothing is gained by a longer one.
+const ageGrace = 10 * time.Second
+
+// Server is the aggregated discovery service, on a Unix socket and over TLS. Every replica
+// serves.
 type Server struct {
 	discovery.UnimplementedAggregatedDiscoveryServiceServer
 	cache   *Cache
@@ -56,23 +82,47 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 	s.cache.expectProxies()
-	listener, err := listen(s.options.Socket)
-	if err != nil {
-		return err
+	served, ctx := errgroup.WithContext(ctx)
+	if network := s.options.Network; network != nil {
+		listener, err := net.Listen("tcp", network.Address)
+		if err != nil {
+			return fmt.Errorf("listen for proxies: %w", err)
+		}
+		served.Go(func() error {
+			return s.serve(ctx, listener, network.Services, network.MaxConnectionAge,
+				grpc.Creds(credentials.NewTLS(network.TLS)), grpc.StreamInterceptor(s.authenticated))
+		})
 	}
-	server := grpc.NewServer(
+	if s.options.Socket != "" {
+		served.Go(func() error {
+			listener, err := listen(s.options.Socket)
+			if err != nil {
+				return err
+			}
+			return s.serve(ctx, listener, func(grpc.ServiceRegistrar) {}, 0)
+		})
+	}
+	return served.Wait()
+}
+
+// serve answers on a listener until the context ends. No age is without bound.
+func (s *Server) serve(ctx context.Context, listener net.Listener, more func(grpc.ServiceRegistrar), age time.Duration, options ...grpc.ServerOption) error {
+	server := grpc.NewServer(append(options,
 		// Proxies ping every 30 s; twice as often is not yet a reason to cut them off.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 30 * time.Second, Timeout: 10 * time.Second, MaxConnectionAge: age, MaxConnectionAgeGrace: ageGrace,
+		}),
 		grpc.MaxRecvMsgSize(maxRequest),
-	)
+	)...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
+	more(server)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	s.options.Log.Info("Serving proxies", "socket", s.options.Socket)
+	s.options.Log.Info("Serving proxies", "address", listener.Addr().String())
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serve proxies on %s: %w", s.options.Socket, err)
+		return fmt.Errorf("serve proxies on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 		// Streams never end by themselves.
 		server.Stop()
@@ -119,7 +169,7 @@ var namedOnly = []string{RouteType, EndpointType}
 
 // DeltaAggregatedResources implements the incremental variant.
 func (s *Server) DeltaAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	str := &stream{session: newSession(s.cache, deltaVariant{}), directory: s.options.Directory}
+	str := &stream{session: newSession(s.cache, deltaVariant{}), directory: s.options.Directory, caller: CallerOf(grpcStream.Context())}
 	defer str.end()
 	server := delta.NewServer(grpcStream.Context(), str.session, str, config.DeactivateLegacyWildcardForTypes(namedOnly))
 	return server.DeltaStreamHandler(grpcStream, resource.AnyType)
@@ -127,7 +177,7 @@ func (s *Server) DeltaAggregatedResources(grpcStream discovery.AggregatedDiscove
 
 // StreamAggregatedResources implements the state-of-the-world variant.
 func (s *Server) StreamAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	str := &stream{session: newSession(s.cache, sotwVariant{}), directory: s.options.Directory}
+	str := &stream{session: newSession(s.cache, sotwVariant{}), directory: s.options.Directory, caller: CallerOf(grpcStream.Context())}
 	defer str.end()
 	server := sotw.NewServer(grpcStream.Context(), str.session, str,
 		config.DeactivateLegacyWildcardForTypes(namedOnly), sotw.WithOrderedADS())

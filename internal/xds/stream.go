@@ -11,14 +11,16 @@ import (
 
 // Directory says which proxies there are.
 type Directory interface {
-	// Class returns the class of the proxy with a node id. An error is told to the proxy.
-	Class(node string) (string, error)
+	// Class returns the class of the proxy with a node id, for which the caller speaks; nil is
+	// one that need not prove who it is. An error is told to the proxy.
+	Class(node string, caller *Caller) (string, error)
 }
 
 // stream binds one session to the callbacks of go-control-plane's servers.
 type stream struct {
 	*session
 	directory Directory
+	caller    *Caller
 	// node is empty until the first request, which names the proxy.
 	named string
 }
@@ -29,9 +31,9 @@ func (s *stream) admit(node *core.Node) error {
 	case s.named == "" && node.GetId() == "":
 		return status.Error(codes.InvalidArgument, "the first request must name its node: set node.id to <namespace>/<pod>")
 	case s.named == "":
-		class, err := s.directory.Class(node.GetId())
+		class, err := s.directory.Class(node.GetId(), s.caller)
 		if err != nil {
-			s.cache.options.Log.Warn("Refused a proxy", "node", node.GetId(), "error", err)
+			s.cache.options.Log.Warn("Refused a proxy", "node", node.GetId(), "caller", s.caller.String(), "error", err)
 			return status.Error(codes.PermissionDenied, err.Error())
 		}
 		s.named = node.GetId()

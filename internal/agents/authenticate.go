@@ -1,0 +1,140 @@
+package agents
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"k8s.io/utils/clock"
+
+	"fairlead.dev/fairlead/internal/pki"
+	"fairlead.dev/fairlead/internal/xds"
+)
+
+// proofs are all calls that are served over the network, and by what a caller may prove who
+// it is: a certificate of the mesh, or a token that is bound to its Pod.
+var proofs = map[string]struct{ certificate, token bool }{
+	discovery.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName: {certificate: true},
+	discovery.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName:  {certificate: true},
+	connectMethod: {certificate: true, token: true},
+}
+
+// Authenticator says who calls, for xds.Network.
+type Authenticator struct {
+	// Source has the roots that a certificate must lead to.
+	Source *pki.Source
+	// TrustDomain is the one that a certificate must be of.
+	TrustDomain func() string
+	Tokens      TokenReviewer
+	Clock       clock.PassiveClock
+	Metrics     *Metrics
+}
+
+// TokenReviewer asks who a token belongs to.
+type TokenReviewer interface {
+	// Review returns the service account, with the Pod that the token is bound to. An error
+	// that wraps ErrToken means that the token is no good, any other one that this could not
+	// be found out.
+	Review(ctx context.Context, token string) (*xds.Caller, error)
+}
+
+// ErrToken is the cause of errors of a TokenReviewer that are the token's fault.
+var ErrToken = errors.New("the token proves nothing")
+
+// Authenticate returns who calls a method. A caller that shows a certificate which is no good
+// (any more) is known by its token, if it shows one and that is enough.
+func (a *Authenticator) Authenticate(ctx context.Context, method string) (*xds.Caller, error) {
+	accepted := proofs[method]
+	leaf, above := shownCertificates(ctx)
+	token := shownToken(ctx)
+	var refused error
+	if leaf != nil && accepted.certificate {
+		caller, err := a.certificate(leaf, above)
+		if err == nil {
+			return caller, nil
+		}
+		refused = err
+	}
+	if token != "" && accepted.token {
+		caller, err := a.Tokens.Review(ctx, token)
+		if err != nil && !errors.Is(err, ErrToken) {
+			return nil, status.Error(codes.Unavailable, err.Error())
+		}
+		if err == nil {
+			return caller, nil
+		}
+		refused = errors.Join(refused, err)
+	}
+	proof := "none"
+	switch {
+	case token != "" && accepted.token:
+		proof = "token"
+	case leaf != nil:
+		proof = "certificate"
+	}
+	if refused == nil {
+		refused = errors.New("show a certificate of the mesh")
+		if accepted.token {
+			refused = errors.New("show a certificate of the mesh, or a service account token for the audience " + Audience + " in the metadata authorization: Bearer TOKEN")
+		}
+	}
+	a.Metrics.refused.WithLabelValues(proof).Inc()
+	return nil, status.Error(codes.Unauthenticated, refused.Error())
+}
+
+// certificate returns whose a certificate is. That the caller has its key was shown in the
+// handshake; who vouches for it is looked up anew for each stream, as connections outlive
+// changes of the roots.
+func (a *Authenticator) certificate(leaf *x509.Certificate, above []*x509.Certificate) (*xds.Caller, error) {
+	authority := a.Source.Get()
+	if authority == nil {
+		return nil, errors.New("the manager has no authority yet: try again soon")
+	}
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority.Bundle())
+	for _, c := range above {
+		intermediates.AddCert(c)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: intermediates, CurrentTime: a.Clock.Now(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}); err != nil {
+		return nil, fmt.Errorf("the certificate is not one of the mesh: %w", err)
+	}
+	identity, err := pki.IdentityOf(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if domain := a.TrustDomain(); identity.TrustDomain != domain {
+		return nil, fmt.Errorf("the certificate is of the trust domain %s, the mesh is %s", identity.TrustDomain, domain)
+	}
+	return &xds.Caller{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount}, nil
+}
+
+// shownCertificates are those of the connection's handshake; leaf is nil if none were shown.
+func shownCertificates(ctx context.Context) (leaf *x509.Certificate, above []*x509.Certificate) {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.PeerCertificates) > 0 {
+			return info.State.PeerCertificates[0], info.State.PeerCertificates[1:]
+		}
+	}
+	return nil, nil
+}
+
+// shownToken is the bearer token of the call's metadata; empty if there is none.
+func shownToken(ctx context.Context) string {
+	for _, value := range metadata.ValueFromIncomingContext(ctx, "authorization") {
+		if scheme, token, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "Bearer") {
+			return token
+		}
+	}
+	return ""
+}
