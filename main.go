@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+	_ "time/tzdata" // windows name zones, and the image has no database of its own
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,7 @@ import (
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/publish"
+	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
 	"fairlead.dev/fairlead/internal/xds"
 )
@@ -48,8 +50,12 @@ const kindsTimeout = 30 * time.Second
 // maxSocketPath is the size of sun_path less its closing zero, unix(7).
 const maxSocketPath = 107
 
-// settings are what the flags say.
-type settings struct {
+// homeNamespace is where config/ puts the manager.
+const homeNamespace = "fairlead-system"
+
+// options are what the command line says.
+type options struct {
+	namespace               string
 	xdsSocket               string
 	metricsAddress          string
 	healthAddress           string
@@ -82,8 +88,8 @@ func main() {
 }
 
 // readFlags reads the command line; it returns all that is wrong with it at once.
-func readFlags(arguments []string, output io.Writer) (settings, error) {
-	var s settings
+func readFlags(arguments []string, output io.Writer) (options, error) {
+	var s options
 	flags := flag.NewFlagSet("fairlead-manager", flag.ContinueOnError)
 	flags.SetOutput(output)
 	config.RegisterFlags(flags)
@@ -92,6 +98,8 @@ func readFlags(arguments []string, output io.Writer) (settings, error) {
 	flags.StringVar(&s.metricsAddress, "metrics-bind-address", "0", "address for Prometheus metrics over HTTP, such as :8080; 0 serves none")
 	flags.StringVar(&s.healthAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz; 0 serves none")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "let one of several replicas write status; needed wherever more than one runs")
+	flags.StringVar(&s.namespace, "namespace", ownNamespace(),
+		"namespace of the manager's own objects: the ConfigMap fairlead with the mesh's settings, the Secret fairlead-authority, the MeshCertificate mesh-root")
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease; empty means the one that the manager runs in")
 	flags.StringVar(&s.clusterDomain, "cluster-domain", "cluster.local", "domain that ends the full names of services")
 	flags.DurationVar(&s.reconnectGrace, "reconnect-grace", 10*time.Second,
@@ -121,9 +129,18 @@ func readFlags(arguments []string, output io.Writer) (settings, error) {
 	return s, errors.Join(faults...)
 }
 
+// ownNamespace is that of the Pod that this runs in, if it does.
+func ownNamespace() string {
+	namespace, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil || len(namespace) == 0 {
+		return homeNamespace
+	}
+	return string(namespace)
+}
+
 // newLogger returns the program's logger and makes the libraries log through it; what they
 // say of their ordinary work shows at level debug only.
-func newLogger(s settings, output io.Writer) *slog.Logger {
+func newLogger(s options, output io.Writer) *slog.Logger {
 	handler := func(level slog.Level) slog.Handler {
 		options := &slog.HandlerOptions{Level: level}
 		if s.logFormat == "json" {
@@ -141,7 +158,7 @@ func newLogger(s settings, output io.Writer) *slog.Logger {
 }
 
 // run serves until the context ends.
-func run(ctx context.Context, s settings, log *slog.Logger) error {
+func run(ctx context.Context, s options, log *slog.Logger) error {
 	access, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w: give --kubeconfig, or run in a cluster", err)
@@ -168,7 +185,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 }
 
 // newManager makes the manager for the API server given.
-func newManager(access *rest.Config, s settings) (manager.Manager, error) {
+func newManager(access *rest.Config, s options) (manager.Manager, error) {
 	// Only what is read: the whole of client-go's scheme costs memory.
 	scheme := runtime.NewScheme()
 	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
@@ -177,7 +194,7 @@ func newManager(access *rest.Config, s settings) (manager.Manager, error) {
 	}
 	m, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(),
+		Cache:                         controllers.CacheOptions(s.namespace),
 		Metrics:                       metricsserver.Options{BindAddress: s.metricsAddress},
 		HealthProbeBindAddress:        s.healthAddress,
 		LeaderElection:                s.leaderElect,
@@ -193,13 +210,14 @@ func newManager(access *rest.Config, s settings) (manager.Manager, error) {
 
 // assemble adds the components to the manager, in the order in which data flows. The
 // channel that it returns is closed once proxies are served.
-func assemble(ctx context.Context, m manager.Manager, s settings, log *slog.Logger) (<-chan struct{}, error) {
+func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logger) (<-chan struct{}, error) {
 	wallClock := clock.RealClock{}
 	store := mesh.NewStore()
 	table := status.NewTable(wallClock)
 	primer, err := controllers.Setup(ctx, m, controllers.Options{
 		Store: store, Table: table, Clock: wallClock, Log: log,
-		Convert: convert.Options{ClusterDomain: s.clusterDomain},
+		Convert:   convert.Options{ClusterDomain: s.clusterDomain},
+		Namespace: s.namespace, Settings: settings.NewHolder(), Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return nil, err

@@ -13,13 +13,15 @@ import (
 
 // CacheOptions make a manager's cache hold of every object only what is read of it, and
 // hand it out without copying: nothing here changes what it read. With many Pods the
-// cache is what the manager's memory goes to.
-func CacheOptions() cache.Options {
+// cache is what the manager's memory goes to. ConfigMaps are read in the manager's own
+// namespace only.
+func CacheOptions(namespace string) cache.Options {
 	shared := true
 	return cache.Options{
 		DefaultTransform:             transform(stripMetadata),
 		DefaultUnsafeDisableDeepCopy: &shared,
 		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{namespace: {}}},
 			&corev1.Pod{}:                {Transform: transform(stripPod)},
 			&corev1.Node{}:               {Transform: transform(stripNode)},
 			&corev1.Namespace{}:          {Transform: transform(stripNamespace)},

@@ -1,9 +1,12 @@
 package controllers
 
 // What the manager may do. `make manifests` turns these markers into config/rbac/role.yaml.
-// Leases and events of the leader election are a Role in the manager's own namespace.
+// Leases and events of the leader election are a Role in the manager's own namespace; what
+// has a namespace here becomes another one.
 
 // +kubebuilder:rbac:groups="",resources=services;pods;namespaces;nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices;destinationrules,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status,verbs=patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,verbs=get;list;watch

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/clock"
@@ -18,6 +19,7 @@ import (
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
 )
 
@@ -28,6 +30,11 @@ type Options struct {
 	Convert convert.Options
 	Clock   clock.WithTicker
 	Log     *slog.Logger
+	// Namespace is the manager's own; Settings holds what its ConfigMap says.
+	Namespace string
+	Settings  *settings.Holder
+	// Metrics is where gauges are registered; nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // kind is a kind of objects with the reconciler that reads it.
@@ -48,8 +55,16 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	}
 	spec := newSpecs(options.Table)
 	pods := &PodReconciler{Reader: reader, Store: options.Store, Log: options.Log}
+	refused := NewSettingsRefused()
+	if options.Metrics != nil {
+		options.Metrics.MustRegister(refused)
+	}
 	// In the order in which the primer reads them; what others refer to comes first.
 	kinds := []kind{
+		{object: &corev1.ConfigMap{}, list: &corev1.ConfigMapList{}, reconciler: &SettingsReconciler{
+			Reader: reader, Store: options.Store, Holder: options.Settings, Namespace: options.Namespace,
+			Events: manager.GetEventRecorder("fairlead-manager"), Refused: refused, Log: options.Log,
+		}},
 		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: &NamespaceReconciler{Reader: reader, Store: options.Store}},
 		{object: &corev1.Pod{}, list: &corev1.PodList{}, reconciler: pods, watch: func(b *builder.Builder) {
 			b.Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(pods.onNode), builder.WithPredicates(localityChanged))

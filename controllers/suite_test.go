@@ -29,6 +29,7 @@ import (
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
 	"fairlead.dev/fairlead/test/testenv"
 )
@@ -81,8 +82,9 @@ var _ = BeforeEach(func() {
 // replica is one manager: what `main` assembles, less translation and delivery. The spec
 // plays those two by calling the table.
 type replica struct {
-	store *mesh.Store
-	table *status.Table
+	store    *mesh.Store
+	table    *status.Table
+	settings *settings.Holder
 	// elected is closed once the replica leads.
 	elected <-chan struct{}
 	// stop ends the replica before the spec does.
@@ -101,7 +103,7 @@ func startReplica(election string) *replica {
 	}
 	manager, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme:  scheme,
-		Cache:   controllers.CacheOptions(),
+		Cache:   controllers.CacheOptions("fairlead-system"),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		// Every spec has managers of its own in this process.
 		Controller:                    config.Controller{SkipNameValidation: new(true)},
@@ -114,12 +116,13 @@ func startReplica(election string) *replica {
 		RetryPeriod:                   new(100 * time.Millisecond),
 	})
 	Expect(err).NotTo(HaveOccurred())
-	r := &replica{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), elected: manager.Elected()}
+	r := &replica{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), settings: settings.NewHolder(), elected: manager.Elected()}
 	ctx, cancel := context.WithCancel(context.Background())
 	primer, err := controllers.Setup(ctx, manager, controllers.Options{
 		Store: r.store, Table: r.table, Clock: clock.RealClock{},
-		Convert: convert.Options{ClusterDomain: "cluster.local"},
-		Log:     slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Convert:   convert.Options{ClusterDomain: "cluster.local"},
+		Namespace: "fairlead-system", Settings: r.settings,
+		Log: slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	Expect(err).NotTo(HaveOccurred())
 

@@ -80,6 +80,12 @@ func RetryOn(object mesh.ObjectID, path, word string, known []string) Finding {
 		"use status codes from 100 to 599 and "+strings.Join(known, ", "))
 }
 
+// Unsatisfiable says that certificates cannot be renewed within their windows (FL0010).
+func Unsatisfiable(object mesh.ObjectID, path, text string) Finding {
+	return codeUnsatisfiable.finding(object, path, text,
+		"let certificates be due earlier by renewal.before, add a window, or shorten the freeze")
+}
+
 // HostConflict says that an older object already routes a host (FL0101).
 func HostConflict(object mesh.ObjectID, path, host string, winner mesh.ObjectID) Finding {
 	return codeHostConflict.finding(object, path,
@@ -136,6 +142,37 @@ func RoutedHostNotFound(object mesh.ObjectID, path, host string) Finding {
 func RoutedHostShort(object mesh.ObjectID, path, host, full string) Finding {
 	return codeRoutedHost.finding(object, path,
 		fmt.Sprintf("%s is taken as it stands, and is not the host of the Service that clients reach by that name", host), "write "+full)
+}
+
+// Claimed says that an older object has the Secret (FL0201).
+func Claimed(object mesh.ObjectID, path, secret string, winner mesh.ObjectID) Finding {
+	return codeClaimed.finding(object, path,
+		fmt.Sprintf("Secret %s belongs to the older %s", secret, winner),
+		"remove one of the two, give one a secretName of its own, or narrow its selector")
+}
+
+// SecretNotOurs says that a Secret exists that is not Fairlead's to write (FL0202).
+func SecretNotOurs(object mesh.ObjectID, path, secret string) Finding {
+	return codeSecretNotOurs.finding(object, path,
+		fmt.Sprintf("Secret %s exists and was not written by Fairlead, which leaves it as it is", secret),
+		"delete or rename it, or set another secretName")
+}
+
+// ServiceAccountNotFound says that there is nobody to certify (FL0203). An empty name
+// stands for a selector.
+func ServiceAccountNotFound(object mesh.ObjectID, path, name string) Finding {
+	text := fmt.Sprintf("namespace %s has no service account %s", object.Namespace, name)
+	if name == "" {
+		text = fmt.Sprintf("no service account of namespace %s is selected", object.Namespace)
+	}
+	return codeServiceAccountNotFound.finding(object, path, text,
+		"create the ServiceAccount or correct this field; until then there is no certificate")
+}
+
+// IssuerNotFound says that nobody signs (FL0204).
+func IssuerNotFound(object mesh.ObjectID, path, issuer string) Finding {
+	return codeIssuerNotFound.finding(object, path,
+		fmt.Sprintf("there is no %s", issuer), "create the issuer, or correct group, kind and name; until then nothing is issued or renewed")
 }
 
 // shown quotes a value for a message, cut where it is long: a condition's message must

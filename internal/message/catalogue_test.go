@@ -35,6 +35,7 @@ var findings = map[string]message.Finding{
 	"Repeated":            message.Repeated(object, "spec.a", `"b"`, `"B"`),
 	"RetryOn":             message.RetryOn(object, "spec.a", "6xx", []string{"5xx", "reset"}),
 	"RetryOnNothing":      message.RetryOn(object, "spec.a", "", []string{"5xx", "reset"}),
+	"Unsatisfiable":       message.Unsatisfiable(object, "spec.a", "it is wrong"),
 	"HostConflict":        message.HostConflict(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 	"HostNotFound":        message.HostNotFound(object, "spec.a", "reviews.prod"),
 	"SubsetNotFound":      message.SubsetNotFound(object, "spec.a", "reviews", "v9", nil),
@@ -44,6 +45,12 @@ var findings = map[string]message.Finding{
 	"PortNotHTTP":         message.PortNotHTTP(object, "spec.a", "db.prod.svc.cluster.local"),
 	"RoutedHostNotFound":  message.RoutedHostNotFound(object, "spec.a", "reveiws.prod.svc.cluster.local"),
 	"RoutedHostShort":     message.RoutedHostShort(object, "spec.a", "reviews.prod", "reviews.prod.svc.cluster.local"),
+
+	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
+	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),
+	"ServiceAccountNotFound":     message.ServiceAccountNotFound(object, "spec.a", "reviews"),
+	"ServiceAccountNoneSelected": message.ServiceAccountNotFound(object, "spec.a", ""),
+	"IssuerNotFound":             message.IssuerNotFound(object, "spec.a", "Issuer prod/corporate"),
 }
 
 func TestEveryFunctionIsTried(t *testing.T) {
@@ -112,6 +119,11 @@ func TestReasonsAreThoseOfTheAPI(t *testing.T) {
 		message.ReasonHostNotFound:   v1alpha1.ReasonHostNotFound,
 		message.ReasonSubsetNotFound: v1alpha1.ReasonSubsetNotFound,
 		message.ReasonPortNotFound:   v1alpha1.ReasonPortNotFound,
+
+		message.ReasonConflicted:             v1alpha1.ReasonConflicted,
+		message.ReasonSecretNotOurs:          v1alpha1.ReasonSecretNotOurs,
+		message.ReasonServiceAccountNotFound: v1alpha1.ReasonServiceAccountNotFound,
+		message.ReasonIssuerNotFound:         v1alpha1.ReasonIssuerNotFound,
 	} {
 		if ours != api {
 			t.Errorf("%s is %s in the API", ours, api)

@@ -24,10 +24,15 @@ const (
 	ReasonHostNotFound   = "HostNotFound"
 	ReasonSubsetNotFound = "SubsetNotFound"
 	ReasonPortNotFound   = "PortNotFound"
+
+	ReasonConflicted             = "Conflicted"
+	ReasonSecretNotOurs          = "SecretNotOurs"
+	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
+	ReasonIssuerNotFound         = "IssuerNotFound"
 )
 
 // The codes. FL00xx are found by looking at one object alone, FL01xx by looking at it
-// together with others.
+// together with others, FL02xx of certificates together with others.
 var (
 	codeInvalid = Entry{
 		Code: "FL0001", Reason: ReasonInvalid, Topic: Acceptance,
@@ -83,6 +88,12 @@ var (
 		Cause: "`retries.retryOn` lists Envoy's [retry conditions](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on), for HTTP and for gRPC, and HTTP status codes, with commas between. Envoy would ignore a word that it does not know.",
 		Fix:   "Use the words that the message lists.",
 	}
+	codeUnsatisfiable = Entry{
+		Code: "FL0010", Reason: ReasonInvalid, Topic: Acceptance,
+		Title: "the windows leave a certificate no time to be renewed",
+		Cause: "Between two openings of the windows of a MeshCertificate, or of the mesh's settings, lies more time than a certificate has from when it is due (`renewal.before`) until it expires. It could be renewed by an emergency only, at whatever hour that falls on. The message names the longest gap.",
+		Fix:   "Give `renewal.before` or `duration` a longer value, add a window or a day, or shorten the freeze.",
+	}
 	codeHostConflict = Entry{
 		Code: "FL0101", Reason: ReasonHostConflict, Topic: Acceptance,
 		Title: "an older object routes the same host",
@@ -119,15 +130,40 @@ var (
 		Cause: "`spec.hosts` names a service that does not exist, or a service that exists by a short form of its name with a dot in it, which is taken as it stands. Calls to the service are not routed by the object.",
 		Fix:   "Create the Service, or write its full name, or the name without a dot from the same namespace.",
 	}
+	codeClaimed = Entry{
+		Code: "FL0201", Reason: ReasonConflicted, Topic: Acceptance,
+		Title: "an older object claims the same Secret",
+		Cause: "A Secret holds the certificate of one service account, on the terms of one MeshCertificate. Where two claim it, the older one has it: by creation time, then by name. An object that names its service account goes before one that selects it.",
+		Fix:   "Remove one of the two, give one a `secretName` of its own, or narrow its selector.",
+	}
+	codeSecretNotOurs = Entry{
+		Code: "FL0202", Reason: ReasonSecretNotOurs, Topic: Acceptance,
+		Title: "a Secret of that name exists that Fairlead did not write",
+		Cause: "Certificates are written to Secrets only that have the label `mesh.fairlead.dev/certificate`, or that do not exist yet. Another's Secret is never touched, so the service account goes without a Secret; proxies that take certificates from the manager itself are not concerned.",
+		Fix:   "Delete or rename the Secret, or give the MeshCertificate another `secretName`.",
+	}
+	codeServiceAccountNotFound = Entry{
+		Code: "FL0203", Reason: ReasonServiceAccountNotFound, Topic: References,
+		Title: "the service account does not exist",
+		Cause: "A MeshCertificate names a service account that its namespace has not, or selects none. A certificate is issued once there is one.",
+		Fix:   "Create the ServiceAccount, or correct the name or the selector.",
+	}
+	codeIssuerNotFound = Entry{
+		Code: "FL0204", Reason: ReasonIssuerNotFound, Topic: References,
+		Title: "the issuer does not exist",
+		Cause: "`issuerRef` names an issuer of cert-manager that does not exist. Certificates that there are stay in use; none is issued or renewed until it exists.",
+		Fix:   "Create the issuer, or correct group, kind and name. An `Issuer` is looked for in the namespace of the service account; a `ClusterIssuer` has none.",
+	}
 )
 
 // Catalogue returns all codes, sorted.
 func Catalogue() []Entry {
 	return []Entry{
 		codeInvalid, codeNotImplemented, codeRegex, codeWeights, codeHeaderName, codeHeaderValue,
-		codeFieldsConflict, codeRepeated, codeRetryOn,
+		codeFieldsConflict, codeRepeated, codeRetryOn, codeUnsatisfiable,
 		codeHostConflict, codeHostNotFound, codeSubsetNotFound, codePortNotFound,
 		codePortNotHTTP, codeRoutedHost,
+		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
 // Name is the name of the ConfigMap, in the manager's namespace; Key is its entry.
@@ -21,23 +22,12 @@ const (
 	Key  = "mesh.yaml"
 )
 
-// The modes of mutual TLS, by which connections a workload takes.
-const (
-	Strict     = "STRICT"     // mutual TLS only
-	Permissive = "PERMISSIVE" // mutual TLS and anything else
-	Disable    = "DISABLE"    // no TLS of the mesh's
-)
-
 // Settings are the mesh's settings, defaults filled in. They are immutable.
 type Settings struct {
-	// TrustDomain is the first part of every SPIFFE ID.
-	TrustDomain string
-	// MTLS is STRICT, PERMISSIVE or DISABLE.
-	MTLS string
-	// MaxConnectionAge bounds the age of HTTP connections between proxies, and of streams to
-	// the manager.
-	MaxConnectionAge time.Duration
-	Certificates     Certificates
+	// Settings are those that the configuration of proxies depends on. MaxConnectionAge
+	// bounds streams to the manager, too.
+	mesh.Settings
+	Certificates Certificates
 }
 
 // Certificates are the terms of certificates where no object says otherwise.
@@ -61,9 +51,7 @@ type Certificates struct {
 // nothing is renewed but in an emergency: when the night is, nobody but a person knows.
 func Default() *Settings {
 	return &Settings{
-		TrustDomain:      "cluster.local",
-		MTLS:             Permissive,
-		MaxConnectionAge: time.Hour,
+		Settings: mesh.Settings{}.WithDefaults(),
 		Certificates: Certificates{
 			SecretPrefix:          "fairlead",
 			Duration:              90 * 24 * time.Hour,

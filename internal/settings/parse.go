@@ -12,12 +12,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
 // file is mesh.yaml as it is written.
 type file struct {
 	TrustDomain      string             `json:"trustDomain"`
-	MTLS             string             `json:"mtls"`
+	MTLS             mesh.MTLSMode      `json:"mtls"`
 	MaxConnectionAge *v1alpha1.Duration `json:"maxConnectionAge"`
 	Certificates     struct {
 		TimeZone     string                    `json:"timeZone"`
@@ -91,7 +92,7 @@ func (r *reader) settings(written *file) *Settings {
 	if written.MTLS != "" {
 		s.MTLS = written.MTLS
 	}
-	if !slices.Contains([]string{Strict, Permissive, Disable}, s.MTLS) {
+	if !slices.Contains([]mesh.MTLSMode{mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}, s.MTLS) {
 		r.fault("mtls", fmt.Sprintf("%q is not a mode", s.MTLS), "write STRICT, PERMISSIVE or DISABLE")
 	}
 	s.MaxConnectionAge = r.duration("maxConnectionAge", written.MaxConnectionAge, time.Second, s.MaxConnectionAge)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/settings"
 )
 
@@ -34,7 +35,7 @@ certificates:
 func TestWholeSettings(t *testing.T) {
 	s := parse(t, whole)
 	c := s.Certificates
-	if s.TrustDomain != "example.org" || s.MTLS != settings.Strict || s.MaxConnectionAge != 30*time.Minute ||
+	if s.TrustDomain != "example.org" || s.MTLS != mesh.MTLSStrict || s.MaxConnectionAge != 30*time.Minute ||
 		c.TimeZone.String() != "Europe/Berlin" || s.SecretName("reviews") != "istio.reviews" || c.Duration != 720*time.Hour ||
 		c.KeyAlgorithm != v1alpha1.KeyRSA2048 || c.IssuerRef.Name != "mesh" || c.RawConnectionDeadline != 0 {
 		t.Errorf("%+v", s)
@@ -47,7 +48,7 @@ func TestWholeSettings(t *testing.T) {
 func TestSmallestSettings(t *testing.T) {
 	s := parse(t, "certificates: {timeZone: Etc/UTC}")
 	want := settings.Default()
-	if s.TrustDomain != want.TrustDomain || s.MTLS != settings.Permissive || s.MaxConnectionAge != time.Hour ||
+	if s.TrustDomain != want.TrustDomain || s.MTLS != mesh.MTLSPermissive || s.MaxConnectionAge != time.Hour ||
 		s.Certificates.Duration != 2160*time.Hour || s.SecretName("a") != "fairlead.a" || s.Certificates.RawConnectionDeadline != 24*time.Hour {
 		t.Errorf("%+v", s)
 	}

@@ -143,7 +143,7 @@ func TestDefinitions(t *testing.T) {
 	for _, object := range manager {
 		kinds = append(kinds, object.GetKind())
 	}
-	if got := strings.Join(kinds, ","); len(crds) < 2 || got != "Namespace,ServiceAccount,ClusterRole,ClusterRoleBinding" {
+	if got := strings.Join(kinds, ","); len(crds) < 2 || got != "Namespace,ServiceAccount,ClusterRole,Role,ClusterRoleBinding,RoleBinding" {
 		t.Errorf("%d CRDs, and %s", len(crds), got)
 	}
 }
