@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,153 +16,173 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/proto"
+	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/internal/agentapi"
+	"fairlead.dev/fairlead/internal/agents"
+	"fairlead.dev/fairlead/internal/delivery"
+	"fairlead.dev/fairlead/internal/pki"
+	"fairlead.dev/fairlead/internal/pki/issuer"
+	"fairlead.dev/fairlead/internal/xds"
 	"fairlead.dev/fairlead/test/testenv"
 )
 
-// issuing is a manager that issues whatever an agent with a token or a certificate asks
-// for, and notes what it is told.
-type issuing struct {
-	authority *testenv.Authority
-	identity  string
-
+// network is the manager's side as it is released: discovery and agents on one port. One
+// Pod is known to it, and one token.
+type network struct {
+	address string
+	source  *pki.Source
+	table   *agents.Table
+	// proven are those that called for Envoy's configuration.
 	mu     sync.Mutex
-	stream grpc.ServerStream
-	tokens []string
-	issued int
-	report *agentapi.Report
+	proven []string
 }
 
-func (m *issuing) register(server *grpc.Server) {
-	server.RegisterService(&grpc.ServiceDesc{ServiceName: "fairlead.agent.v1.Agents", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{{
-		StreamName: "Connect", ServerStreams: true, ClientStreams: true,
-		Handler: func(_ any, s grpc.ServerStream) error { return m.serve(s) },
-	}}}, m)
+const (
+	domain     = "cluster.local"
+	boundToken = "bound-to-reviews-v1"
+)
+
+var managerIdentity = pki.Identity{TrustDomain: domain, Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"}
+
+// Class implements xds.Directory.
+func (n *network) Class(name string, caller *xds.Caller) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.proven = append(n.proven, caller.String())
+	return "class", n.admit(name, caller)
 }
 
-func (m *issuing) serve(s grpc.ServerStream) error {
-	shown, _ := metadata.FromIncomingContext(s.Context())
-	m.mu.Lock()
-	m.stream, m.tokens = s, append(m.tokens, shown.Get("authorization")...)
-	m.mu.Unlock()
-	for {
-		said := &agentapi.FromAgent{}
-		if err := s.RecvMsg(said); err != nil {
-			return err
-		}
-		answer, err := m.answer(said)
-		if err == nil && answer != nil {
-			err = s.SendMsg(answer)
-		}
-		if err != nil {
-			return err
+func (n *network) admit(name string, caller *xds.Caller) error {
+	if name != node {
+		return fmt.Errorf("there is no Pod %s", name)
+	}
+	return caller.Permits("shop", "reviews-v1", "reviews")
+}
+
+// Review implements agents.TokenReviewer.
+func (n *network) Review(_ context.Context, token string) (*xds.Caller, error) {
+	if token != boundToken {
+		return nil, fmt.Errorf("%w: unknown", agents.ErrToken)
+	}
+	return &xds.Caller{Namespace: "shop", ServiceAccount: "reviews", Pod: "reviews-v1"}, nil
+}
+
+// startNetwork serves one listener to the Pod.
+func startNetwork(listener proto.Message) *network {
+	GinkgoHelper()
+	first, err := pki.NewGeneration(1, domain, time.Now(), time.Hour)
+	Expect(err).NotTo(HaveOccurred())
+	authority, err := pki.NewAuthority(first)
+	Expect(err).NotTo(HaveOccurred())
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(free.Close()).To(Succeed())
+	now, log := clock.RealClock{}, slog.New(slog.NewTextHandler(GinkgoWriter, nil))
+	n := &network{address: free.Addr().String(), source: pki.NewSource(), table: agents.NewTable(now, nil)}
+	n.source.Set(authority)
+	settings := func() string { return domain }
+	service := agents.NewServer(agents.Options{
+		Table: n.table, Source: n.source, Admit: n.admit, TrustDomain: settings, MaxAge: func() time.Duration { return time.Hour },
+		Issuer:         func(pki.Identity) (issuer.Issuer, time.Duration) { return issuer.NewBuiltin(n.source, now), time.Hour },
+		ReportInterval: time.Second, Clock: now, Log: log,
+	})
+	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: settings, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}
+	serving := pki.NewServing(n.source, managerIdentity, nil, now, log)
+	resource, err := xds.NewResource(xds.Key{TypeURL: xds.ListenerType, Name: "inbound"}, listener, nil, nil)
+	Expect(err).NotTo(HaveOccurred())
+	cache := xds.NewCache(xds.Options{Clock: now, Log: log, Report: func(delivery.Report) {}})
+	cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "class", Set: []*xds.Resource{resource}}}})
+	server := xds.NewServer(cache, xds.ServerOptions{Directory: n, Log: log, Network: &xds.Network{
+		Address: n.address, TLS: agents.AskingTLS(serving.ServerConfig()), Authenticate: authenticator.Authenticate,
+		Services: service.Register, MaxConnectionAge: time.Hour,
+	}})
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, start := range []func(context.Context) error{serving.Start, server.Start} {
+		running.Go(func() {
+			defer GinkgoRecover()
+			Expect(start(ctx)).To(Succeed())
+		})
+	}
+	DeferCleanup(func() {
+		stop()
+		running.Wait()
+	})
+	return n
+}
+
+// reported is the last report of the Pod.
+func (n *network) reported() *agentapi.Report {
+	for _, a := range n.table.Snapshot() {
+		if a.Node == node {
+			return a.Report
 		}
 	}
-}
-
-func (m *issuing) answer(said *agentapi.FromAgent) (*agentapi.FromManager, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch said := said.GetMessage().(type) {
-	case *agentapi.FromAgent_Hello:
-		return &agentapi.FromManager{Message: &agentapi.FromManager_Welcome{Welcome: &agentapi.Welcome{ReportInterval: durationpb.New(time.Second)}}}, nil
-	case *agentapi.FromAgent_SigningRequest:
-		csr, err := x509.ParseCertificateRequest(said.SigningRequest.GetCsr())
-		if err != nil {
-			return nil, err
-		}
-		chain, err := m.authority.Certify(m.identity, csr.PublicKey)
-		m.issued++
-		return &agentapi.FromManager{Message: &agentapi.FromManager_Issued{Issued: &agentapi.Issued{
-			Id: said.SigningRequest.GetId(), Chain: chain, Roots: m.authority.Roots,
-		}}}, err
-	case *agentapi.FromAgent_Report:
-		m.report = said.Report
-	}
-	return nil, nil
-}
-
-func (m *issuing) renew() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stream.SendMsg(&agentapi.FromManager{Message: &agentapi.FromManager_Renew{Renew: &agentapi.Renew{Reason: "window"}}})
-}
-
-func (m *issuing) reported() *agentapi.Report {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.report
+	return nil
 }
 
 var _ = Describe("fairlead-agent proxy with --certificate-source=manager", func() {
-	const (
-		identity = "spiffe://cluster.local/ns/fairlead-system/sa/fairlead-manager"
-		workload = "spiffe://cluster.local/ns/shop/sa/reviews"
-	)
 	It("gets its certificates by the stream, and reports what Envoy serves", func(ctx context.Context) {
 		base, err := testenv.SocketDir()
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(os.RemoveAll, base)
-		authority, err := testenv.NewAuthority("root")
-		Expect(err).NotTo(HaveOccurred())
-		own, err := authority.Issue(identity)
-		Expect(err).NotTo(HaveOccurred())
-		config, err := own.MutualTLS(authority.Roots)
-		Expect(err).NotTo(HaveOccurred())
-		callers := &seen{}
-		config.ClientAuth, config.MinVersion = tls.VerifyClientCertIfGiven, tls.VersionTLS13
-		config.VerifyConnection = func(state tls.ConnectionState) error {
-			if len(state.PeerCertificates) == 0 {
-				return nil
-			}
-			return callers.note(state)
-		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		Expect(err).NotTo(HaveOccurred())
-		m := &issuing{authority: authority, identity: workload}
-		c := newControlPlane(grpc.Creds(credentials.NewTLS(config)))
-		m.register(c.server)
-		c.start(listener)
-		DeferCleanup(c.stop)
-		Expect(c.serve("shop/reviews-v1", "1", toApp("app|9080", "mark"))).To(Succeed())
+		n := startNetwork(toApp("app|9080", "mark").(proto.Message))
 		app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		DeferCleanup(app.Close)
-		for file, content := range map[string]string{"token": "bound", "roots.pem": string(authority.Roots)} {
-			Expect(os.WriteFile(filepath.Join(base, file), []byte(content), 0o600)).To(Succeed())
-		}
+		token, roots := filepath.Join(base, "token"), filepath.Join(base, "roots.pem")
+		Expect(os.WriteFile(token, []byte(boundToken), 0o600)).To(Succeed())
+		Expect(os.WriteFile(roots, n.source.Get().Bundle(), 0o600)).To(Succeed())
 
-		agent := startAgent(filepath.Join(base, "agent"), "--app=9080="+app.Listener.Addr().String(), "--xds-address="+listener.Addr().String(), "--xds-server-name="+identity,
-			"--certificate-source=manager", "--token-file="+filepath.Join(base, "token"), "--manager-roots="+filepath.Join(base, "roots.pem"))
+		agent := startAgent(filepath.Join(base, "agent"), "--app=9080="+app.Listener.Addr().String(), "--xds-address="+n.address,
+			"--xds-server-name="+managerIdentity.String(), "--certificate-source=manager", "--token-file="+token, "--manager-roots="+roots)
 		agent.becomesReady()
-		Expect(m.tokens).To(HaveExactElements("Bearer bound"))
+		n.mu.Lock()
+		Expect(n.proven).NotTo(BeEmpty())
+		Expect(n.proven).To(HaveEach("shop/reviews"))
+		n.mu.Unlock()
 
 		By("reporting what is proven, and what Envoy counts")
 		for range 3 {
 			Expect(agent.answer(ctx)).To(HavePrefix("200 mark"))
 		}
-		Eventually(m.reported).Within(patience).Should(And(
+		root := pki.RootID(n.source.Get().Roots()[0])
+		Eventually(n.reported).Within(patience).Should(And(
 			HaveField("State", "live"), HaveField("Complaint", ""), HaveField("Requests", BeEquivalentTo(3)), HaveField("HandshakesFailed", BeEquivalentTo(0)),
-			HaveField("Certificate.Uris", HaveExactElements(workload)), HaveField("Certificate.Generation", BeEquivalentTo(1)),
-			HaveField("Certificate.Proven", Not(BeNil())), HaveField("RawConnections", BeEquivalentTo(0)), HaveField("RawQuiet", Not(BeNil())),
+			HaveField("Certificate.Uris", HaveExactElements("spiffe://cluster.local/ns/shop/sa/reviews")), HaveField("Certificate.Generation", BeEquivalentTo(1)),
+			HaveField("Certificate.Root", root), HaveField("Certificate.Trusted", HaveExactElements(root)), HaveField("Certificate.Proven", Not(BeNil())),
+			HaveField("RawConnections", BeEquivalentTo(0)), HaveField("RawQuiet", Not(BeNil())),
 		))
 
-		By("renewing when it is told to, without a restart")
-		Expect(m.renew()).To(Succeed())
-		Eventually(m.reported).Within(patience).Should(And(HaveField("Certificate.Generation", BeEquivalentTo(2)), HaveField("Certificate.Proven", Not(BeNil()))))
+		By("trusting another root as soon as the manager does, without a restart")
+		second, err := pki.NewGeneration(2, domain, time.Now(), time.Hour)
+		Expect(err).NotTo(HaveOccurred())
+		authority, err := n.source.Get().Add(second)
+		Expect(err).NotTo(HaveOccurred())
+		authority, err = authority.Trust(2)
+		Expect(err).NotTo(HaveOccurred())
+		n.source.Set(authority)
+		Eventually(n.reported).Within(patience).Should(And(HaveField("Certificate.Trusted", HaveLen(2)), HaveField("Certificate.Proven", Not(BeNil()))))
 
-		By("counting on over a hot restart, whose Envoy is known by the new certificate")
+		By("renewing when it is told to, by the root that signs then")
+		authority, err = authority.Activate(2)
+		Expect(err).NotTo(HaveOccurred())
+		n.source.Set(authority)
+		Expect(n.table.Renew(node, "authority")).To(BeTrue())
+		next := pki.RootID(second.Root)
+		Eventually(n.reported).Within(patience).Should(And(HaveField("Certificate.Root", next), HaveField("Certificate.Proven", Not(BeNil()))))
+
+		By("counting on over a hot restart, whose Envoy is known by the new certificate when the old root is gone")
+		authority, err = authority.Drop(1)
+		Expect(err).NotTo(HaveOccurred())
+		n.source.Set(authority)
+		Eventually(n.reported).Within(patience).Should(And(HaveField("Certificate.Trusted", HaveExactElements(next)), HaveField("Certificate.Proven", Not(BeNil()))))
 		agent.Signal(syscall.SIGHUP)
 		Eventually(func() envoy.Status { return agent.status().Status }).Within(patience).Should(And(HaveField("Epoch", 1), HaveField("State", envoy.Live)))
 		Expect(agent.answer(ctx)).To(HavePrefix("200 mark"))
-		Eventually(m.reported).Within(patience).Should(And(HaveField("Epoch", BeEquivalentTo(1)), HaveField("Requests", BeEquivalentTo(4))))
-		serial := m.reported().GetCertificate().GetSerial()
-		Expect(callers.all()).To(ContainElement(serial + " " + workload))
+		Eventually(n.reported).Within(patience).Should(And(HaveField("Epoch", BeEquivalentTo(1)), HaveField("Requests", BeEquivalentTo(4)), HaveField("Complaint", "")))
 
 		By("keeping key and token to itself")
 		key, err := os.ReadFile(filepath.Join(agent.dir, "certs", "current", "key.pem"))
@@ -170,12 +190,11 @@ var _ = Describe("fairlead-agent proxy with --certificate-source=manager", func(
 		response, err := agent.client.Get("http://agent/status")
 		Expect(err).NotTo(HaveOccurred())
 		defer func() { _ = response.Body.Close() }()
-		content, err := io.ReadAll(response.Body)
+		said, err := io.ReadAll(response.Body)
 		Expect(err).NotTo(HaveOccurred())
-		said := string(content)
 		Expect(said).To(ContainSubstring(`"manager": {`))
-		for _, text := range []string{said, string(agent.Err.Contents())} {
-			Expect(text).NotTo(Or(ContainSubstring("PRIVATE KEY"), ContainSubstring(string(key[40:80])), ContainSubstring("bound")))
+		for _, text := range []string{string(said), string(agent.Err.Contents())} {
+			Expect(text).NotTo(Or(ContainSubstring("PRIVATE KEY"), ContainSubstring(string(key[40:80])), ContainSubstring(boundToken)))
 		}
 	})
 })
