@@ -48,7 +48,7 @@ func GenerationFromFiles(folder fs.FS, now time.Time) (*Generation, error) {
 		return nil, fmt.Errorf("read the authority's key: %w", err)
 	}
 	if g.SigningKey, err = parseKey(content); err != nil {
-		return nil, fmt.Errorf("%s %w", fileCAKey, err)
+		return nil, about(fileCAKey, err)
 	}
 	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("the files %s, %s, %s and %s do not make an authority: %w", fileCA, fileCAKey, fileChain, fileRoot, err)
@@ -65,8 +65,5 @@ func readCertificates(folder fs.FS, name string) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("read the authority's certificates: %w", err)
 	}
 	found, err := ParseCertificates(content)
-	if err != nil {
-		return nil, fmt.Errorf("%s %w", name, err)
-	}
-	return found, nil
+	return found, about(name, err)
 }

@@ -29,9 +29,9 @@ type Generation struct {
 	Number int
 	// Source says where the generation comes from.
 	Source string
-	Root   *x509.Certificate
-	// RootKey is nil unless we made the root.
-	RootKey crypto.Signer
+	// Root has no key here: each change of generations makes a new root, and a key that signs
+	// nothing any more is better not kept.
+	Root *x509.Certificate
 	// Signing signs leaves. It may be the root itself; it is nil if another issuer signs.
 	Signing    *x509.Certificate
 	SigningKey crypto.Signer
@@ -69,7 +69,7 @@ func NewGeneration(number int, trustDomain string, now time.Time, lifetime time.
 	if err != nil {
 		return nil, err
 	}
-	g := &Generation{Number: number, Source: SourceBuiltin, RootKey: rootKey, SigningKey: signingKey}
+	g := &Generation{Number: number, Source: SourceBuiltin, SigningKey: signingKey}
 	if g.Root, err = create(root, root, rootKey.Public(), rootKey); err != nil {
 		return nil, err
 	}
@@ -117,9 +117,6 @@ func (g *Generation) check() error {
 			return fmt.Errorf("%s allows %d authorities below it, and there are %d", c.Subject, c.MaxPathLen, i)
 		}
 	}
-	if g.RootKey != nil && !isKeyOf(g.Root, g.RootKey) {
-		return errors.New("the root's key is not that of its certificate")
-	}
 	if (g.Signing == nil) != (g.SigningKey == nil) {
 		return errors.New("a signing certificate and its key come together, or neither")
 	}
@@ -137,7 +134,7 @@ func (g *Generation) check() error {
 
 // equal says whether two generations are the same. Keys are those of certificates.
 func (g *Generation) equal(o *Generation) bool {
-	return g.Number == o.Number && g.Source == o.Source && (g.RootKey == nil) == (o.RootKey == nil) && (g.Signing == nil) == (o.Signing == nil) &&
+	return g.Number == o.Number && g.Source == o.Source && (g.Signing == nil) == (o.Signing == nil) &&
 		slices.EqualFunc(g.Certificates(), o.Certificates(), (*x509.Certificate).Equal)
 }
 

@@ -96,3 +96,11 @@ func firstEnd(certificates []*x509.Certificate) time.Time {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// about puts the name of what was read before the error that reading it gave, if any.
+func about(file string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s %w", file, err)
+	}
+	return err
+}

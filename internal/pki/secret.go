@@ -47,29 +47,29 @@ type Summary struct {
 func CheckSecret(data map[string][]byte, want Identity, bundle []byte, now time.Time) (Summary, error) {
 	key, err := parseKey(data[KeyFile])
 	if err != nil {
-		return Summary{}, fmt.Errorf("%s %w", KeyFile, err)
+		return Summary{}, about(KeyFile, err)
 	}
 	chain, err := ParseCertificates(data[ChainFile])
 	if err != nil {
-		return Summary{}, fmt.Errorf("%s %w", ChainFile, err)
+		return Summary{}, about(ChainFile, err)
 	}
 	trusted, err := ParseCertificates(data[RootsFile])
 	if err != nil {
-		return Summary{}, fmt.Errorf("%s %w", RootsFile, err)
+		return Summary{}, about(RootsFile, err)
 	}
 	leaf := chain[0]
-	about := Summary{Serial: serial(leaf), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Trusted: RootIDs(trusted)}
-	if about.KeyAlgorithm, err = AlgorithmOf(leaf.PublicKey); err != nil {
+	found := Summary{Serial: serial(leaf), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Trusted: RootIDs(trusted)}
+	if found.KeyAlgorithm, err = AlgorithmOf(leaf.PublicKey); err != nil {
 		return Summary{}, fmt.Errorf("%s: %w", ChainFile, err)
 	}
 	if !isKeyOf(leaf, key) {
 		return Summary{}, fmt.Errorf("%s is not the key of the certificate in %s", KeyFile, ChainFile)
 	}
-	if about.Identity, err = IdentityOf(leaf); err != nil {
+	if found.Identity, err = IdentityOf(leaf); err != nil {
 		return Summary{}, fmt.Errorf("%s: %w", ChainFile, err)
 	}
-	if about.Identity != want {
-		return Summary{}, fmt.Errorf("%s is for %s and not for %s", ChainFile, about.Identity, want)
+	if found.Identity != want {
+		return Summary{}, fmt.Errorf("%s is for %s and not for %s", ChainFile, found.Identity, want)
 	}
 	roots, err := ParseCertificates(bundle)
 	if err != nil {
@@ -79,8 +79,8 @@ func CheckSecret(data map[string][]byte, want Identity, bundle []byte, now time.
 	if err != nil {
 		return Summary{}, err
 	}
-	about.NotAfter, about.Root = firstEnd(path), RootID(path[len(path)-1])
-	return about, nil
+	found.NotAfter, found.Root = firstEnd(path), RootID(path[len(path)-1])
+	return found, nil
 }
 
 // verify returns the way from the leaf to a root that is valid longest.

@@ -17,7 +17,7 @@ const (
 	// servingLifetime is short, since a new one costs nothing: it is made in memory. It is
 	// renewed at its half, or at once if another generation signs.
 	servingLifetime = 24 * time.Hour
-	// servingRetry is the pause after an attempt to renew it that failed.
+	// servingRetry is the pause after an attempt to renew it that failed, and the least one.
 	servingRetry = 10 * time.Second
 )
 
@@ -26,9 +26,9 @@ const (
 type IssueFunc func(ctx context.Context, request Request, csr []byte) (chain, roots []byte, err error)
 
 // Serving is the manager's own certificate, and TLS with it: for the servers of the
-// discovery service, the agents' stream and webhooks, and for one replica that calls another.
-// The certificate is renewed without a restart, and each handshake verifies its peer against
-// the roots that are trusted at that moment.
+// discovery service, the agents' stream and webhooks. The certificate is renewed without a
+// restart, and each handshake verifies its client against the roots that are trusted at that
+// moment.
 type Serving struct {
 	// Issue replaces the active generation, if other issuers can be chosen. It is set before
 	// Start.
@@ -44,9 +44,10 @@ type Serving struct {
 
 	mu sync.Mutex
 	// own is nil until the first certificate is there; madeBy is the root of the generation
-	// that was active then.
+	// that was active then, and from dueAt on it is renewed.
 	own    *tls.Certificate
 	madeBy *x509.Certificate
+	dueAt  time.Time
 	// server has own and the roots of authority; nil if it has to be made.
 	server    *tls.Config
 	authority *Authority
@@ -63,24 +64,25 @@ func (s *Serving) NeedLeaderElection() bool { return false }
 
 // Start keeps the certificate new until the context ends.
 func (s *Serving) Start(ctx context.Context) error {
-	timer := s.clock.NewTimer(0)
-	defer timer.Stop()
 	for {
 		changes := s.source.Changes()
-		wait := servingRetry
-		if err := s.renew(ctx); err != nil {
-			s.log.Warn("Manager's certificate not renewed", "error", err, "retryIn", wait)
-		} else if own := s.Certificate(); own != nil {
-			wait = half(own).Sub(s.clock.Now())
+		wait, err := s.renew(ctx)
+		due := s.due
+		if err != nil {
+			// Not with every handshake.
+			due = nil
+			s.log.Warn("Manager's certificate not renewed", "err", err, "retryIn", wait)
 		}
-		timer.Stop()
-		timer = s.clock.NewTimer(wait)
+		timer := s.clock.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-changes:
-		case <-s.due:
+		case <-due:
 		case <-timer.C():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
 		}
 	}
 }
@@ -95,8 +97,8 @@ func (s *Serving) Certificate() *x509.Certificate {
 	return s.own.Leaf
 }
 
-// ServerConfig is for servers. A client may come without a certificate, but not with one
-// that is not of the mesh; what it may ask for, the server has to judge.
+// ServerConfig is for servers. A client may come without a certificate, but not with one of
+// unknown authorities. Who it is, and what it may ask for, the server has to judge.
 func (s *Serving) ServerConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -107,51 +109,18 @@ func (s *Serving) ServerConfig() *tls.Config {
 	}
 }
 
-// ClientConfig is for a call to a server of the mesh that has the given identity.
-func (s *Serving) ClientConfig(server Identity) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		NextProtos: []string{"h2"},
-		// Go verifies names and fixed roots only: VerifyConnection does all that it leaves out.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(state tls.ConnectionState) error {
-			a := s.source.Get()
-			if a == nil {
-				return errNoAuthority
-			}
-			if _, err := verify(state.PeerCertificates, a.Roots(), s.clock.Now()); err != nil {
-				return fmt.Errorf("the server's certificate: %w", err)
-			}
-			found, err := IdentityOf(state.PeerCertificates[0])
-			if err == nil && found != server {
-				err = fmt.Errorf("the server is %s and not %s", found, server)
-			}
-			return err
-		},
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			config, err := s.current()
-			if err != nil {
-				return nil, err
-			}
-			return &config.Certificates[0], nil
-		},
-	}
-}
-
-var errNoAuthority = errors.New("the mesh has no authority yet: wait until the leading manager has made it")
-
 // current is the configuration for a handshake that begins now.
 func (s *Serving) current() (*tls.Config, error) {
 	a := s.source.Get()
 	if a == nil {
-		return nil, errNoAuthority
+		return nil, ErrNoAuthority
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.own == nil {
 		return nil, errors.New("the manager has no certificate yet: see its log")
 	}
-	if !s.clock.Now().Before(half(s.own.Leaf)) {
+	if !s.good(a, s.clock.Now()) {
 		select {
 		case s.due <- struct{}{}:
 		default:
@@ -168,43 +137,37 @@ func (s *Serving) current() (*tls.Config, error) {
 			Time:         s.clock.Now,
 			// A resumed session would be of the certificate and the roots of an earlier one.
 			SessionTicketsDisabled: true,
-			VerifyConnection: func(state tls.ConnectionState) error {
-				if len(state.PeerCertificates) == 0 {
-					return nil
-				}
-				client, err := IdentityOf(state.PeerCertificates[0])
-				if err == nil && client.TrustDomain != s.identity.TrustDomain {
-					err = fmt.Errorf("the client %s is not of the trust domain %s", client, s.identity.TrustDomain)
-				}
-				return err
-			},
 		}
 	}
 	return s.server, nil
 }
 
-// renew has a certificate issued if there is a reason to.
-func (s *Serving) renew(ctx context.Context) error {
-	a := s.source.Get()
+// good says whether the certificate can stay. The lock is held.
+func (s *Serving) good(a *Authority, now time.Time) bool {
+	return s.own != nil && s.madeBy.Equal(a.Signer().Root) && now.Before(s.dueAt) && !now.Before(s.own.Leaf.NotBefore)
+}
+
+// renew has a certificate issued if there is a reason to, and says when to look again.
+func (s *Serving) renew(ctx context.Context) (wait time.Duration, err error) {
+	a, now := s.source.Get(), s.clock.Now()
 	if a == nil {
-		return nil
-	}
-	by, now := a.Signer().Root, s.clock.Now()
-	s.mu.Lock()
-	good := s.own != nil && s.madeBy.Equal(by) && now.Before(half(s.own.Leaf)) && !now.Before(s.own.Leaf.NotBefore)
-	s.mu.Unlock()
-	if good {
-		return nil
-	}
-	own, err := s.issue(ctx, a, now)
-	if err != nil {
-		return fmt.Errorf("issue a certificate for %s: %w", s.identity, err)
+		return servingLifetime, nil
 	}
 	s.mu.Lock()
-	s.own, s.madeBy, s.server = own, by, nil
+	good, dueAt := s.good(a, now), s.dueAt
 	s.mu.Unlock()
-	s.log.Info("Manager's certificate renewed", "serial", serial(own.Leaf), "notAfter", own.Leaf.NotAfter, "generation", a.Active)
-	return nil
+	if !good {
+		own, err := s.issue(ctx, a, now)
+		if err != nil {
+			return servingRetry, fmt.Errorf("issue a certificate for %s: %w", s.identity, err)
+		}
+		dueAt = now.Add(own.Leaf.NotAfter.Sub(now) / 2)
+		s.mu.Lock()
+		s.own, s.madeBy, s.dueAt, s.server = own, a.Signer().Root, dueAt, nil
+		s.mu.Unlock()
+		s.log.Info("Manager's certificate renewed", "serial", serial(own.Leaf), "notAfter", own.Leaf.NotAfter, "generation", a.Active)
+	}
+	return max(dueAt.Sub(now), servingRetry), nil
 }
 
 func (s *Serving) issue(ctx context.Context, a *Authority, now time.Time) (*tls.Certificate, error) {
@@ -226,21 +189,10 @@ func (s *Serving) issue(ctx context.Context, a *Authority, now time.Time) (*tls.
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := ParseCertificates(chain)
+	encoded, err := EncodeKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("the chain %w", err)
+		return nil, err
 	}
-	if !isKeyOf(certificates[0], key) {
-		return nil, errors.New("it is for another key")
-	}
-	own := &tls.Certificate{PrivateKey: key, Leaf: certificates[0]}
-	for _, c := range certificates {
-		own.Certificate = append(own.Certificate, c.Raw)
-	}
-	return own, nil
-}
-
-// half is when half of a certificate's life is over.
-func half(c *x509.Certificate) time.Time {
-	return c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) / 2)
+	own, err := tls.X509KeyPair(chain, encoded)
+	return &own, err
 }

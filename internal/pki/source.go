@@ -1,6 +1,12 @@
 package pki
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
+
+// ErrNoAuthority is why nothing can be signed or verified at a mesh's very start.
+var ErrNoAuthority = errors.New("the mesh has no authority yet: wait until the leading manager has made it")
 
 // Source holds the authority as it is now, for those who sign and verify in this process.
 // Only the one who watches the authority's Secret sets it.

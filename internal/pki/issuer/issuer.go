@@ -81,7 +81,7 @@ func (b *Builtin) Name() string { return pki.SourceBuiltin }
 func (b *Builtin) Issue(_ context.Context, request pki.Request, _ []byte) (chain, roots []byte, err error) {
 	authority := b.source.Get()
 	if authority == nil {
-		return nil, nil, &Error{NotReady, b.Name(), errors.New("the mesh has no authority yet: wait until the leading manager has made it")}
+		return nil, nil, &Error{NotReady, b.Name(), pki.ErrNoAuthority}
 	}
 	_, chain, err = authority.Signer().Sign(request, b.clock.Now())
 	switch {
