@@ -64,14 +64,13 @@ func (s *Serving) NeedLeaderElection() bool { return false }
 
 // Start keeps the certificate new until the context ends.
 func (s *Serving) Start(ctx context.Context) error {
-	for {
-		changes := s.source.Changes()
+	for ctx.Err() == nil {
+		changes, due := s.source.Changes(), s.due
 		wait, err := s.renew(ctx)
-		due := s.due
 		if err != nil {
-			// Not with every handshake.
-			due = nil
 			s.log.Warn("Manager's certificate not renewed", "err", err, "retryIn", wait)
+			// Handshakes, of which there may be many, do not make further attempts.
+			due = nil
 		}
 		timer := s.clock.NewTimer(wait)
 		select {
@@ -81,10 +80,8 @@ func (s *Serving) Start(ctx context.Context) error {
 		case <-timer.C():
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
+	return nil
 }
 
 // Certificate is the one that is served; nil if there is none yet.
