@@ -54,7 +54,7 @@ func stripMetadata(object metav1.Object) {
 // status phase, addresses and readiness.
 func stripPod(pod *corev1.Pod) {
 	pod.ManagedFields = nil
-	pod.Annotations = keep(pod.Annotations, v1alpha1.ModeAnnotation, v1alpha1.OutboundTCPAnnotation)
+	pod.Annotations = keep(pod.Annotations, v1alpha1.ModeAnnotation, v1alpha1.OutboundTCPAnnotation, v1alpha1.MTLSAnnotation)
 	pod.Spec = corev1.PodSpec{
 		NodeName:           pod.Spec.NodeName,
 		HostNetwork:        pod.Spec.HostNetwork,
@@ -102,10 +102,10 @@ func stripNode(node *corev1.Node) {
 	node.Status = corev1.NodeStatus{}
 }
 
-// stripNamespace keeps the labels.
+// stripNamespace keeps the labels and our annotation.
 func stripNamespace(namespace *corev1.Namespace) {
 	namespace.ManagedFields = nil
-	namespace.Annotations = nil
+	namespace.Annotations = keep(namespace.Annotations, v1alpha1.MTLSAnnotation)
 }
 
 // stripService keeps labels and spec.

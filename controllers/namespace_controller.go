@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 type NamespaceReconciler struct {
 	Reader client.Reader
 	Store  *mesh.Store
+	Log    *slog.Logger
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -28,6 +30,9 @@ func (r *NamespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		return ctrl.Result{}, nil
 	case err != nil:
 		return ctrl.Result{}, err
+	}
+	if _, err := convert.MTLSMode(namespace.Annotations); err != nil {
+		r.Log.Warn("Ignored a Namespace's mTLS mode", "namespace", namespace.Name, "err", err)
 	}
 	r.Store.SetNamespace(convert.Namespace(&namespace))
 	return ctrl.Result{}, nil

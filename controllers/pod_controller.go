@@ -38,7 +38,7 @@ func (r *PodReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 			return ctrl.Result{}, err
 		}
 		workload = convert.Workload(&pod, node)
-		r.checkAnnotation(&pod)
+		r.checkAnnotations(&pod)
 	} else if !apierrors.IsNotFound(err) {
 		return ctrl.Result{}, err
 	}
@@ -67,11 +67,14 @@ func (r *PodReconciler) nodeOf(ctx context.Context, pod *corev1.Pod) (*corev1.No
 	return &node, nil
 }
 
-// checkAnnotation tells of what conversion has to leave out of a Pod: Pods have no status
+// checkAnnotations tells of what conversion has to leave out of a Pod: Pods have no status
 // of ours to tell it in.
-func (r *PodReconciler) checkAnnotation(pod *corev1.Pod) {
+func (r *PodReconciler) checkAnnotations(pod *corev1.Pod) {
 	if _, err := convert.OutboundTCP(pod.Annotations[v1alpha1.OutboundTCPAnnotation]); err != nil {
 		r.Log.Warn("Left out TCP listeners that a Pod asks for", "pod", client.ObjectKeyFromObject(pod), "err", err)
+	}
+	if _, err := convert.MTLSMode(pod.Annotations); err != nil {
+		r.Log.Warn("Ignored a Pod's mTLS mode", "pod", client.ObjectKeyFromObject(pod), "err", err)
 	}
 }
 

@@ -65,7 +65,7 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 			Reader: reader, Store: options.Store, Holder: options.Settings, Namespace: options.Namespace,
 			Events: manager.GetEventRecorder("fairlead-manager"), Refused: refused, Log: options.Log,
 		}},
-		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: &NamespaceReconciler{Reader: reader, Store: options.Store}},
+		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: &NamespaceReconciler{Reader: reader, Store: options.Store, Log: options.Log}},
 		{object: &corev1.Pod{}, list: &corev1.PodList{}, reconciler: pods, watch: func(b *builder.Builder) {
 			b.Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(pods.onNode), builder.WithPredicates(localityChanged))
 		}},

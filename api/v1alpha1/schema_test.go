@@ -25,6 +25,9 @@ var extensions = []string{
 	"mirror.labels{} string",
 }
 
+// ownValue is one that Fairlead knows besides the source's: its own name for ISTIO_MUTUAL.
+const ownValue = "MESH_MUTUAL|"
+
 // narrowed are fields for which the source takes any value, and only these have a meaning.
 var narrowed = map[string]string{
 	"redirect.redirectCode integer": " 301|302|303|307|308",
@@ -107,6 +110,7 @@ func fields(path string, schema apiextensionsv1.JSONSchemaProps) []string {
 			slices.Sort(values)
 			line += " " + strings.Join(values, "|")
 		}
+		line = strings.ReplaceAll(line, ownValue, "")
 		for end, values := range narrowed {
 			if strings.HasSuffix(line, end+values) {
 				line = strings.TrimSuffix(line, values)

@@ -234,17 +234,27 @@ type OutlierDetection struct {
 	OutlierDetectionHTTPErrorCodes []int32 `json:"outlierDetectionHttpErrorCodes,omitempty"`
 }
 
+// Values of ClientTLSSettings.Mode.
+const (
+	TLSDisable     = "DISABLE"
+	TLSSimple      = "SIMPLE"
+	TLSMutual      = "MUTUAL"
+	TLSIstioMutual = "ISTIO_MUTUAL"
+	TLSMeshMutual  = "MESH_MUTUAL"
+)
+
 // ClientTLSSettings are the TLS settings of the calling proxy.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'MUTUAL' || has(self.credentialName) || (has(self.clientCertificate) && has(self.privateKey))",message="tls.mode MUTUAL needs clientCertificate and privateKey, or credentialName"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ISTIO_MUTUAL' || !(has(self.clientCertificate) || has(self.privateKey) || has(self.caCertificates) || has(self.caCrl) || has(self.credentialName))",message="tls.mode ISTIO_MUTUAL uses the mesh's own certificates: remove clientCertificate, privateKey, caCertificates, caCrl and credentialName"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || !(self.mode in ['ISTIO_MUTUAL', 'MESH_MUTUAL']) || !(has(self.clientCertificate) || has(self.privateKey) || has(self.caCertificates) || has(self.caCrl) || has(self.credentialName))",message="tls.mode ISTIO_MUTUAL uses the mesh's own certificates: remove clientCertificate, privateKey, caCertificates, caCrl and credentialName"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentialName) || !(has(self.clientCertificate) || has(self.privateKey) || has(self.caCertificates) || has(self.caCrl))",message="set tls.credentialName or file paths, not both"
 // +kubebuilder:validation:XValidation:rule="!has(self.insecureSkipVerify) || self.insecureSkipVerify != true || !(has(self.caCertificates) || has(self.subjectAltNames))",message="tls.insecureSkipVerify turns verification off: remove caCertificates and subjectAltNames, or insecureSkipVerify"
 type ClientTLSSettings struct {
 	// DISABLE (also when unset): no TLS; SIMPLE: verify the server; MUTUAL: also present
-	// the given certificate; ISTIO_MUTUAL: present the mesh's own.
+	// the given certificate; ISTIO_MUTUAL, or MESH_MUTUAL: present the mesh's own, and
+	// take nothing else than it from the server.
 	// +optional
-	// +kubebuilder:validation:Enum=DISABLE;SIMPLE;MUTUAL;ISTIO_MUTUAL
+	// +kubebuilder:validation:Enum=DISABLE;SIMPLE;MUTUAL;ISTIO_MUTUAL;MESH_MUTUAL
 	Mode string `json:"mode,omitempty"`
 
 	// File with the client's certificate chain, PEM.

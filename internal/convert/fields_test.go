@@ -67,9 +67,21 @@ var virtualServiceLeaves = leafTest{
 }
 
 var destinationRuleLeaves = leafTest{
-	kind:    convert.KindDestinationRule,
-	base:    `{host: reviews, subsets: [{name: v1}]}`,
-	samples: map[string][2]any{"spec.host": {"reviews", "ratings"}},
+	kind: convert.KindDestinationRule,
+	base: `{host: reviews, subsets: [{name: v1}]}`,
+	bases: map[string]string{
+		"spec.trafficPolicy.portLevelSettings[]":                `{host: reviews, trafficPolicy: {portLevelSettings: [{port: {number: 80}}]}}`,
+		"spec.subsets[].trafficPolicy.portLevelSettings[]":      `{host: reviews, subsets: [{name: v1, trafficPolicy: {portLevelSettings: [{port: {number: 80}}]}}]}`,
+		"spec.trafficPolicy.portLevelSettings[].port":           `{host: reviews, trafficPolicy: {portLevelSettings: [{tls: {mode: ISTIO_MUTUAL}}]}}`,
+		"spec.subsets[].trafficPolicy.portLevelSettings[].port": `{host: reviews, subsets: [{name: v1, trafficPolicy: {portLevelSettings: [{tls: {mode: ISTIO_MUTUAL}}]}}]}`,
+	},
+	samples: map[string][2]any{
+		"spec.host":                                                 {"reviews", "ratings"},
+		"spec.trafficPolicy.tls.mode":                               {"DISABLE", "ISTIO_MUTUAL"},
+		"spec.subsets[].trafficPolicy.tls.mode":                     {"DISABLE", "MESH_MUTUAL"},
+		"spec.trafficPolicy.portLevelSettings[].tls.mode":           {"", "MESH_MUTUAL"},
+		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.mode": {"ISTIO_MUTUAL", "DISABLE"},
+	},
 	add: func(store *mesh.Store, spec []byte) ([]message.Finding, error) {
 		object := &v1alpha1.DestinationRule{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "leaf"}}
 		err := yaml.UnmarshalStrict(spec, &object.Spec)

@@ -68,11 +68,17 @@ func FuzzDestinationRule(f *testing.F) {
 		if policy == nil {
 			return
 		}
-		restored := v1alpha1.DestinationRuleSpec{Host: policy.Host}
+		restored := v1alpha1.DestinationRuleSpec{Host: policy.Host, TrafficPolicy: restoreTLS(policy, "")}
 		for _, subset := range policy.Subsets {
-			restored.Subsets = append(restored.Subsets, v1alpha1.Subset{Name: subset.Name, Labels: subset.Labels})
+			restored.Subsets = append(restored.Subsets, v1alpha1.Subset{
+				Name: subset.Name, Labels: subset.Labels, TrafficPolicy: restoreTLS(policy, subset.Name),
+			})
 		}
 		want := *object.Spec.DeepCopy()
+		want.TrafficPolicy = filledTLS(want.TrafficPolicy)
+		for i := range want.Subsets {
+			want.Subsets[i].TrafficPolicy = filledTLS(want.Subsets[i].TrafficPolicy)
+		}
 		want.Host, want.ExportTo = filled("default", v1alpha1.VirtualServiceSpec{Hosts: []string{want.Host}}).Hosts[0], nil
 		if diff := cmp.Diff(want, restored, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("lost (-) or made up (+):\n%s", diff)

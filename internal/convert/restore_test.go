@@ -224,3 +224,47 @@ func lowerKeys[V any](given map[string]V) map[string]V {
 	}
 	return lower
 }
+
+// restoreTLS writes what a policy says of a subset, or of the host, as its traffic policy.
+func restoreTLS(from *mesh.Policy, subset string) *v1alpha1.TrafficPolicy {
+	to := &v1alpha1.TrafficPolicy{}
+	for _, rule := range from.TLS {
+		var settings *v1alpha1.ClientTLSSettings
+		switch rule.Mode {
+		case mesh.TLSMutual:
+			settings = &v1alpha1.ClientTLSSettings{Mode: v1alpha1.TLSIstioMutual}
+		case mesh.TLSDisable:
+			settings = &v1alpha1.ClientTLSSettings{Mode: v1alpha1.TLSDisable}
+		}
+		switch {
+		case rule.Subset != subset:
+		case rule.Port == 0:
+			to.TLS = settings
+		default:
+			to.PortLevelSettings = append(to.PortLevelSettings, v1alpha1.PortTrafficPolicy{
+				Port: v1alpha1.PortSelector{Number: int32(rule.Port)}, TLS: settings,
+			})
+		}
+	}
+	return filledTLS(to)
+}
+
+func filledTLS(given *v1alpha1.TrafficPolicy) *v1alpha1.TrafficPolicy {
+	if given == nil || given.TLS == nil && len(given.PortLevelSettings) == 0 {
+		return nil
+	}
+	filled := given.DeepCopy()
+	mode := func(settings *v1alpha1.ClientTLSSettings) {
+		if settings != nil {
+			settings.Mode = cmp.Or(settings.Mode, v1alpha1.TLSDisable)
+			if settings.Mode == v1alpha1.TLSMeshMutual {
+				settings.Mode = v1alpha1.TLSIstioMutual
+			}
+		}
+	}
+	mode(filled.TLS)
+	for i := range filled.PortLevelSettings {
+		mode(filled.PortLevelSettings[i].TLS)
+	}
+	return filled
+}

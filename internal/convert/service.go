@@ -48,7 +48,9 @@ func Service(service *corev1.Service, options Options) *mesh.Service {
 
 // Namespace returns the mesh's value of a Namespace.
 func Namespace(namespace *corev1.Namespace) *mesh.Namespace {
-	return &mesh.Namespace{Name: namespace.Name, Meshed: namespace.Labels[injectionLabel] == injectionEnabled}
+	// What cannot be read is left out; controllers log MTLSMode's error.
+	mode, _ := MTLSMode(namespace.Annotations)
+	return &mesh.Namespace{Name: namespace.Name, Meshed: namespace.Labels[injectionLabel] == injectionEnabled, MTLS: mode}
 }
 
 // protocols are the words for protocols in appProtocol, and in port names before the

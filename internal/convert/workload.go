@@ -39,7 +39,11 @@ func Workload(pod *corev1.Pod, node *corev1.Node) *mesh.Workload {
 		Ready:          isReady(pod),
 		Explicit:       pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeExplicit,
 		Ports:          containerPorts(pod),
+
+		HasCertificates: pod.Labels[v1alpha1.TLSModeLabel] == v1alpha1.TLSModeMutual,
 	}
+	// What cannot be read is left out; controllers log MTLSMode's error.
+	value.MTLS, _ = MTLSMode(pod.Annotations)
 	if node != nil {
 		value.Locality = Locality(node)
 	}
@@ -48,6 +52,17 @@ func Workload(pod *corev1.Pod, node *corev1.Node) *mesh.Workload {
 		value.OutboundTCP, _ = OutboundTCP(pod.Annotations[v1alpha1.OutboundTCPAnnotation])
 	}
 	return value
+}
+
+// MTLSMode reads the mode in the annotations of a Pod or Namespace, if there is one.
+func MTLSMode(annotations map[string]string) (mesh.MTLSMode, error) {
+	text := annotations[v1alpha1.MTLSAnnotation]
+	mode := mesh.MTLSMode(strings.ToUpper(text))
+	switch mode {
+	case "", mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable:
+		return mode, nil
+	}
+	return "", fmt.Errorf("annotation %s is %q: write STRICT, PERMISSIVE or DISABLE", v1alpha1.MTLSAnnotation, text)
 }
 
 // Locality returns where a node is, by Kubernetes' own labels.

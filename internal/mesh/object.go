@@ -52,5 +52,10 @@ type NamespacedName struct {
 	Name      string
 }
 
+// Compare orders names by namespace and name.
+func (n NamespacedName) Compare(other NamespacedName) int {
+	return cmp.Or(cmp.Compare(n.Namespace, other.Namespace), cmp.Compare(n.Name, other.Name))
+}
+
 // String returns "namespace/name".
 func (n NamespacedName) String() string { return n.Namespace + "/" + n.Name }

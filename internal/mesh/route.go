@@ -179,6 +179,43 @@ type Policy struct {
 	Origin  Origin
 	Host    string
 	Subsets []Subset
+	// TLS holds what is said about TLS, for each subset and port at most once.
+	TLS []TLSRule
+}
+
+// TLSRule says whether callers of a host speak mutual TLS, for a subset or for all (empty),
+// and for a port or for all (0).
+type TLSRule struct {
+	Subset string
+	Port   uint16
+	Mode   ClientTLS
+	Path   string
+}
+
+// ClientTLS is whether a caller speaks mutual TLS.
+type ClientTLS string
+
+// What callers do.
+const (
+	// TLSAuto is mutual TLS with each endpoint whose proxy has certificates.
+	TLSAuto ClientTLS = ""
+	// TLSDisable is plaintext.
+	TLSDisable ClientTLS = "DISABLE"
+	// TLSMutual is mutual TLS, and nothing where that is not to be had.
+	TLSMutual ClientTLS = "MUTUAL"
+)
+
+// TLSFor returns the rule for a subset's port. What is said of the subset goes before what
+// is said of the host, and there what is said of the port before the rest.
+func (p *Policy) TLSFor(subset string, port uint16) TLSRule {
+	for _, key := range []TLSRule{{Subset: subset, Port: port}, {Subset: subset}, {Port: port}, {}} {
+		for _, rule := range p.TLS {
+			if rule.Subset == key.Subset && rule.Port == key.Port {
+				return rule
+			}
+		}
+	}
+	return TLSRule{}
 }
 
 // Subset names the endpoints of a host that carry some labels.

@@ -77,6 +77,8 @@ type Namespace struct {
 	Name string
 	// Meshed namespaces asked for sidecars by label.
 	Meshed bool
+	// MTLS is the mode of the namespace's workloads that name none.
+	MTLS MTLSMode
 }
 
 // Locality is where something runs.
@@ -102,6 +104,8 @@ type Endpoint struct {
 	Labels map[string]string
 	// Workload names the Pod behind the address; empty if there is none.
 	Workload NamespacedName
+	// MTLS is that workload's mode; empty if its proxy has no certificates.
+	MTLS MTLSMode
 }
 
 // Workload is a process with a proxy of its own: in Kubernetes, a Pod.
@@ -116,6 +120,10 @@ type Workload struct {
 	HasIPv6  bool
 	Locality Locality
 	Ready    bool
+	// HasCertificates is whether the workload's proxy has certificates of the mesh.
+	HasCertificates bool
+	// MTLS is the mode that the workload itself names. ModeOf tells which applies.
+	MTLS MTLSMode
 	// Explicit workloads call their proxy by address; nothing is intercepted.
 	Explicit bool
 	// Ports are the ports on which the application serves, by its own declaration.

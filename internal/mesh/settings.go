@@ -40,6 +40,21 @@ func (s Settings) WithDefaults() Settings {
 	}
 }
 
+// ModeOf returns the mode that applies to a workload; none if its proxy has no certificates.
+func ModeOf(view View, workload *Workload) MTLSMode {
+	return modeOf(workload, view.Namespace(workload.Namespace), view.Settings())
+}
+
+func modeOf(workload *Workload, namespace *Namespace, settings Settings) MTLSMode {
+	if !workload.HasCertificates {
+		return ""
+	}
+	if namespace == nil {
+		namespace = &Namespace{}
+	}
+	return cmp.Or(workload.MTLS, namespace.MTLS, settings.WithDefaults().MTLS)
+}
+
 // SetSettings replaces the settings of the mesh.
 func (s *Store) SetSettings(settings Settings) {
 	s.mu.Lock()
@@ -47,8 +62,15 @@ func (s *Store) SetSettings(settings Settings) {
 	if s.settings.WithDefaults() == settings.WithDefaults() {
 		return
 	}
+	modeStays := s.settings.WithDefaults().MTLS == settings.WithDefaults().MTLS
 	s.settings = settings
 	s.mark(KindSettings, "")
+	if modeStays {
+		return
+	}
+	for host := range s.slices {
+		s.mark(KindEndpoints, host)
+	}
 }
 
 // Settings implements View.

@@ -29,6 +29,7 @@ type Store struct {
 	// Derived, kept so that a change is told only to those that it concerns.
 	labelled    labelIndex
 	serving     map[NamespacedName][]ServingPort
+	accounts    map[string][]NamespacedName            // host → service accounts of its endpoints
 	hostsOf     map[NamespacedName]map[string]struct{} // workload → hosts whose endpoints name it
 	sources     hostSet                                // hosts whose routes look at the caller
 	routed      hostSet
@@ -64,6 +65,7 @@ func NewStore() *Store {
 		policyOf:   map[string][]*Policy{},
 		labelled:   newLabelIndex(),
 		serving:    map[NamespacedName][]ServingPort{},
+		accounts:   map[string][]NamespacedName{},
 		hostsOf:    map[NamespacedName]map[string]struct{}{},
 		changed:    map[Key]struct{}{},
 		touched:    map[ObjectID]int64{},
@@ -103,20 +105,36 @@ func (s *Store) release() {
 func (s *Store) SetNamespace(namespace *Namespace) {
 	s.mu.Lock()
 	defer s.release()
-	if before := s.namespaces[namespace.Name]; before != nil && *before == *namespace {
+	before := s.namespaces[namespace.Name]
+	if before != nil && *before == *namespace {
 		return
 	}
 	s.namespaces[namespace.Name] = namespace
-	s.mark(KindNamespace, namespace.Name)
+	s.namespaceChanged(before, namespace)
 }
 
 // DeleteNamespace removes a namespace. What lived in it goes by events of its own.
 func (s *Store) DeleteNamespace(name string) {
 	s.mu.Lock()
 	defer s.release()
-	if _, found := s.namespaces[name]; found {
+	if before, found := s.namespaces[name]; found {
 		delete(s.namespaces, name)
-		s.mark(KindNamespace, name)
+		s.namespaceChanged(before, &Namespace{Name: name})
+	}
+}
+
+// namespaceChanged tells the callers of a namespace's workloads, too, if the mode changed.
+func (s *Store) namespaceChanged(before, after *Namespace) {
+	s.mark(KindNamespace, after.Name)
+	if before != nil && before.MTLS == after.MTLS || before == nil && after.MTLS == "" {
+		return
+	}
+	for workload, hosts := range s.hostsOf {
+		if workload.Namespace == after.Name {
+			for host := range hosts {
+				s.mark(KindEndpoints, host)
+			}
+		}
 	}
 }
 
@@ -214,6 +232,31 @@ func (s *Store) SetEndpoints(host, slice string, endpoints []Endpoint) {
 		s.indexHost(workload, host)
 		s.refreshServing(workload)
 	}
+	s.refreshAccounts(host)
+}
+
+// refreshAccounts recomputes whom a caller of the host may find there. Endpoints that are
+// not ready count: the one to come is expected before it is called.
+func (s *Store) refreshAccounts(host string) {
+	var accounts []NamespacedName
+	for _, endpoints := range s.slices[host] {
+		for i := range endpoints {
+			if w := s.workloads[endpoints[i].Workload]; w != nil && w.HasCertificates {
+				accounts = append(accounts, NamespacedName{w.Namespace, w.ServiceAccount})
+			}
+		}
+	}
+	slices.SortFunc(accounts, NamespacedName.Compare)
+	accounts = slices.Compact(accounts)
+	if slices.Equal(accounts, s.accounts[host]) {
+		return
+	}
+	if len(accounts) == 0 {
+		delete(s.accounts, host)
+	} else {
+		s.accounts[host] = accounts
+	}
+	s.mark(KindAccounts, host)
 }
 
 // indexHost notes whether any endpoint of the host names the workload.
@@ -297,12 +340,14 @@ func (s *Store) DeleteWorkload(key NamespacedName) {
 
 func (s *Store) workloadChanged(key NamespacedName, before, after *Workload) {
 	s.mark(KindWorkload, key.String())
-	sameEndpoints := before != nil && after != nil &&
-		before.Locality == after.Locality && maps.Equal(before.Labels, after.Labels)
+	sameEndpoints := before != nil && after != nil && before.Locality == after.Locality && before.MTLS == after.MTLS &&
+		before.HasCertificates == after.HasCertificates && before.ServiceAccount == after.ServiceAccount &&
+		maps.Equal(before.Labels, after.Labels)
 	if sameEndpoints {
 		return
 	}
 	for host := range s.hostsOf[key] {
 		s.mark(KindEndpoints, host)
+		s.refreshAccounts(host)
 	}
 }

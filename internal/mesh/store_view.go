@@ -34,6 +34,7 @@ func (s *Store) Endpoints(host string) []Endpoint {
 		for _, e := range endpoints {
 			if workload := s.workloads[e.Workload]; workload != nil {
 				e.Labels = workload.Labels
+				e.MTLS = modeOf(workload, s.namespaces[workload.Namespace], s.settings)
 				if workload.Locality != (Locality{}) {
 					e.Locality = workload.Locality
 				}
@@ -48,6 +49,13 @@ func (s *Store) Endpoints(host string) []Endpoint {
 	return slices.CompactFunc(all, func(a, b Endpoint) bool {
 		return a.Address == b.Address && a.Port == b.Port && a.PortName == b.PortName
 	})
+}
+
+// Accounts implements View.
+func (s *Store) Accounts(host string) []NamespacedName {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.accounts[host]
 }
 
 // Routes implements View.

@@ -39,6 +39,8 @@ const (
 	KindPolicyHosts
 	// KindServiceRanges is the address ranges of services; its name is empty.
 	KindServiceRanges
+	// KindAccounts is the service accounts of one service's endpoints.
+	KindAccounts
 	// KindSettings is the settings of the mesh; its name is empty.
 	KindSettings
 )
@@ -59,6 +61,9 @@ type View interface {
 	Services() []*Service
 	// Endpoints returns the endpoints of a service by address and port.
 	Endpoints(host string) []Endpoint
+	// Accounts returns the service accounts as which the proxies behind a service's
+	// endpoints may show themselves; none if no proxy there has certificates.
+	Accounts(host string) []NamespacedName
 	// Routes returns the route tables that name the host, the one that wins first.
 	Routes(host string) []*RouteTable
 	// Policies returns the policies for the host, the one that wins first.
@@ -129,6 +134,12 @@ func (r *Recorder) Services() []*Service {
 func (r *Recorder) Endpoints(host string) []Endpoint {
 	r.note(KindEndpoints, host)
 	return r.View.Endpoints(host)
+}
+
+// Accounts implements View.
+func (r *Recorder) Accounts(host string) []NamespacedName {
+	r.note(KindAccounts, host)
+	return r.View.Accounts(host)
 }
 
 // Routes implements View.

@@ -144,6 +144,20 @@ func RoutedHostShort(object mesh.ObjectID, path, host, full string) Finding {
 		fmt.Sprintf("%s is taken as it stands, and is not the host of the Service that clients reach by that name", host), "write "+full)
 }
 
+// PlaintextRefused says that a policy has callers use plaintext towards a workload that takes none (FL0107).
+func PlaintextRefused(object mesh.ObjectID, path, host string, server mesh.NamespacedName) Finding {
+	return codePlaintextRefused.finding(object, path,
+		fmt.Sprintf("callers of %s are to use plaintext, and %s takes mutual TLS only (STRICT)", host, server),
+		"remove tls from the policy, or have the server take plaintext: annotation mesh.fairlead.dev/mtls: PERMISSIVE")
+}
+
+// NoMutualTLS says that a policy asks for mutual TLS with a workload that has none (FL0108).
+func NoMutualTLS(object mesh.ObjectID, path, host, server string) Finding {
+	return codeNoMutualTLS.finding(object, path,
+		fmt.Sprintf("callers of %s are to use mutual TLS only, and %s does not take it", host, server),
+		"give the server a proxy with certificates and another mode than DISABLE, or remove tls from the policy: then each endpoint is called as it can be")
+}
+
 // Claimed says that an older object has the Secret (FL0201).
 func Claimed(object mesh.ObjectID, path, secret string, winner mesh.ObjectID) Finding {
 	return codeClaimed.finding(object, path,

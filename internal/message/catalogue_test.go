@@ -44,6 +44,8 @@ var findings = map[string]message.Finding{
 	"PortNotFoundUnset":   message.PortNotFound(object, "spec.a", "reviews", 0, []string{"80", "81"}),
 	"PortNotHTTP":         message.PortNotHTTP(object, "spec.a", "db.prod.svc.cluster.local"),
 	"RoutedHostNotFound":  message.RoutedHostNotFound(object, "spec.a", "reveiws.prod.svc.cluster.local"),
+	"PlaintextRefused":    message.PlaintextRefused(object, "spec.a", "reviews.prod.svc.cluster.local", mesh.NamespacedName{Namespace: "prod", Name: "reviews-1"}),
+	"NoMutualTLS":         message.NoMutualTLS(object, "spec.a", "reviews.prod.svc.cluster.local", "10.0.0.1:80"),
 	"RoutedHostShort":     message.RoutedHostShort(object, "spec.a", "reviews.prod", "reviews.prod.svc.cluster.local"),
 
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),

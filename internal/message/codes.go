@@ -24,6 +24,7 @@ const (
 	ReasonHostNotFound   = "HostNotFound"
 	ReasonSubsetNotFound = "SubsetNotFound"
 	ReasonPortNotFound   = "PortNotFound"
+	ReasonTLSMismatch    = "TLSMismatch"
 
 	ReasonConflicted             = "Conflicted"
 	ReasonSecretNotOurs          = "SecretNotOurs"
@@ -130,6 +131,18 @@ var (
 		Cause: "`spec.hosts` names a service that does not exist, or a service that exists by a short form of its name with a dot in it, which is taken as it stands. Calls to the service are not routed by the object.",
 		Fix:   "Create the Service, or write its full name, or the name without a dot from the same namespace.",
 	}
+	codePlaintextRefused = Entry{
+		Code: "FL0107", Reason: ReasonTLSMismatch, Topic: References,
+		Title: "callers are to use plaintext, and the server refuses it",
+		Cause: "`tls.mode` is `DISABLE` (which it is too where `tls` names no mode), and a Pod behind the host is in the mTLS mode STRICT, by the annotation `mesh.fairlead.dev/mtls` of the Pod or its Namespace or by the mesh's setting. Calls to it fail.",
+		Fix:   "Remove `tls` from the policy, so that proxies use mutual TLS where they can, or set the server's mode to PERMISSIVE.",
+	}
+	codeNoMutualTLS = Entry{
+		Code: "FL0108", Reason: ReasonTLSMismatch, Topic: References,
+		Title: "callers are to use mutual TLS, and the server has none",
+		Cause: "`tls.mode` is `ISTIO_MUTUAL` or `MESH_MUTUAL`, and an endpoint of the host has no proxy with certificates (the label `mesh.fairlead.dev/tlsMode: mutual` says of a Pod that it has), or its mode is DISABLE. Calls to it fail, rather than go in plaintext.",
+		Fix:   "Give the server a proxy with certificates, or remove `tls` from the policy: then each endpoint is called by mutual TLS if it can be, and else in plaintext.",
+	}
 	codeClaimed = Entry{
 		Code: "FL0201", Reason: ReasonConflicted, Topic: Acceptance,
 		Title: "an older object claims the same Secret",
@@ -162,7 +175,7 @@ func Catalogue() []Entry {
 		codeInvalid, codeNotImplemented, codeRegex, codeWeights, codeHeaderName, codeHeaderValue,
 		codeFieldsConflict, codeRepeated, codeRetryOn, codeUnsatisfiable,
 		codeHostConflict, codeHostNotFound, codeSubsetNotFound, codePortNotFound,
-		codePortNotHTTP, codeRoutedHost,
+		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}
 }

@@ -44,7 +44,7 @@ func (b *build) addresses() {
 			b.add(Resource{
 				TypeURL:  ListenerType,
 				Name:     name,
-				Message:  addressListener(name, address, port, cluster),
+				Message:  b.addressListener(name, address, port, cluster),
 				Requires: []string{cluster},
 				Owners:   []mesh.ObjectID{service.Origin.ObjectID},
 			})
@@ -52,7 +52,7 @@ func (b *build) addresses() {
 	}
 }
 
-func addressListener(name string, address netip.Addr, port mesh.ServicePort, cluster string) *listenerv3.Listener {
+func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, cluster string) *listenerv3.Listener {
 	listener := listenerOf(name, address, port.Number, corev3.TrafficDirection_OUTBOUND)
 	listener.BindToPort = wrapperspb.Bool(false)
 	listener.DefaultFilterChain = &listenerv3.FilterChain{
@@ -67,7 +67,7 @@ func addressListener(name string, address netip.Addr, port mesh.ServicePort, clu
 		listener.FilterChains = []*listenerv3.FilterChain{{
 			Name:             "http",
 			FilterChainMatch: &listenerv3.FilterChainMatch{ApplicationProtocols: []string{"http/1.0", "http/1.1", "h2c"}},
-			Filters:          httpChain(addressManager()),
+			Filters:          httpChain(b.addressManager()),
 		}}
 	}
 	return listener

@@ -24,6 +24,9 @@ type Class struct {
 	// Inbound lists the served ports of an intercepted class, "port/protocol" sorted
 	// and comma-separated.
 	Inbound string
+	// MTLS is what the proxy takes from its callers; empty if it has no certificates, and is
+	// told of nothing that needs them.
+	MTLS mesh.MTLSMode
 	// SourceLabels are the workload's labels that some route looks at, as
 	// mesh.LabelText writes them.
 	SourceLabels string
@@ -31,14 +34,18 @@ type Class struct {
 
 // Key returns the class as one word, for logs and as a map key.
 func (c Class) Key() string {
+	mode := ""
+	if c.MTLS != "" {
+		mode = "," + string(c.MTLS)
+	}
 	if c.Explicit {
-		return "explicit/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
+		return "explicit" + mode + "/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
 	}
 	families := "ipv4"
 	if c.IPv6 {
 		families = "ipv4,ipv6"
 	}
-	return "intercepted/" + c.Namespace + "/" + families + "/" + c.Inbound + "/" + c.SourceLabels
+	return "intercepted" + mode + "/" + c.Namespace + "/" + families + "/" + c.Inbound + "/" + c.SourceLabels
 }
 
 // ClassOf returns the class of a workload's proxy.
@@ -46,6 +53,7 @@ func ClassOf(view mesh.View, workload *mesh.Workload) Class {
 	class := Class{
 		Namespace:    workload.Namespace,
 		Explicit:     workload.Explicit,
+		MTLS:         mesh.ModeOf(view, workload),
 		SourceLabels: sourceLabels(view, workload),
 	}
 	if workload.Explicit {

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -10,6 +11,7 @@ import (
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -31,6 +33,8 @@ type target struct {
 	Port   mesh.ServicePort
 	Labels map[string]string
 	Owners []mesh.ObjectID
+	// TLS is what the host's policy says of it.
+	TLS mesh.TLSRule
 }
 
 // targets returns all clusters of a host: for each port one of all its endpoints, one
@@ -41,21 +45,27 @@ func targets(view mesh.View, service *mesh.Service) []target {
 	policies, selected := view.Policies(service.Host), view.LabelSubsets(service.Host)
 	for _, port := range service.Ports {
 		named := map[string]struct{}{}
-		add := func(subset string, labels map[string]string, owners ...mesh.ObjectID) {
+		add := func(subset string, labels map[string]string, tls mesh.TLSRule, owners ...mesh.ObjectID) {
 			name := ClusterName(service.Host, port.Number, subset)
 			if _, found := named[name]; !found {
 				named[name] = struct{}{}
-				all = append(all, target{name, port, labels, append(owners, owner)})
+				if tls.Path != "" {
+					owners = append(slices.Clone(owners), policies[0].Origin.ObjectID)
+				}
+				all = append(all, target{name, port, labels, append(owners, owner), tls})
 			}
 		}
-		add("", nil)
+		var policy mesh.Policy
 		if len(policies) > 0 {
-			for _, subset := range policies[0].Subsets {
-				add(subset.Name, subset.Labels, policies[0].Origin.ObjectID)
-			}
+			policy = *policies[0]
+		}
+		general := policy.TLSFor("", port.Number)
+		add("", nil, general)
+		for _, subset := range policy.Subsets {
+			add(subset.Name, subset.Labels, policy.TLSFor(subset.Name, port.Number), policy.Origin.ObjectID)
 		}
 		for _, subset := range selected {
-			add(mesh.LabelText(subset.Labels), subset.Labels, subset.Selectors...)
+			add(mesh.LabelText(subset.Labels), subset.Labels, general, subset.Selectors...)
 		}
 	}
 	return all
@@ -77,18 +87,22 @@ func (b *build) clusters() {
 	if service == nil {
 		return
 	}
+	age := durationpb.New(b.view.Settings().MaxConnectionAge)
+	secure := b.secure()
 	for _, t := range targets(b.view, service) {
+		cluster := discoveredCluster(t.Name, t.Port.Protocol, age)
+		secure(cluster, t.TLS.Mode)
 		b.add(Resource{
 			TypeURL: ClusterType,
 			Name:    t.Name,
-			Message: discoveredCluster(t.Name, t.Port.Protocol),
+			Message: cluster,
 			Owners:  t.Owners,
 		})
 	}
 }
 
 // discoveredCluster returns a cluster that gets its endpoints by its own name.
-func discoveredCluster(name string, protocol mesh.Protocol) *clusterv3.Cluster {
+func discoveredCluster(name string, protocol mesh.Protocol, age *durationpb.Duration) *clusterv3.Cluster {
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
@@ -98,32 +112,56 @@ func discoveredCluster(name string, protocol mesh.Protocol) *clusterv3.Cluster {
 		LbPolicy:        clusterv3.Cluster_LEAST_REQUEST,
 		CircuitBreakers: noCircuitBreakers,
 	}
-	if protocol.UsesHTTP2() {
-		cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: http2Upstream}
+	if protocol == mesh.TCP {
+		return cluster
 	}
+	type explicit = upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig
+	speaks := &explicit{ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{}}
+	if protocol.UsesHTTP2() {
+		// From the first byte, as gRPC does.
+		speaks.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+		}
+	}
+	cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: packed(&upstreamhttpv3.HttpProtocolOptions{
+		// An idle connection is closed at this age, and one in use after its last answer.
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxConnectionDuration: age},
+		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: speaks},
+	})}
 	return cluster
+}
+
+// secure returns what has a cluster of the unit's host speak mutual TLS as it should.
+func (b *build) secure() func(*clusterv3.Cluster, mesh.ClientTLS) {
+	socket := towardsNobody
+	accounts := b.view.Accounts(b.unit.Host)
+	able := b.unit.Certified && len(accounts) > 0
+	if able {
+		socket = towards(accounts, b.view.Settings().TrustDomain)
+	}
+	return func(cluster *clusterv3.Cluster, mode mesh.ClientTLS) {
+		switch {
+		case mode == mesh.TLSMutual:
+			cluster.TransportSocket = socket
+		case mode == mesh.TLSAuto && able:
+			cluster.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{{
+				Name: "mutual", Match: mutualEndpoint, TransportSocket: socket,
+			}}
+		}
+	}
 }
 
 // httpProtocolOptions is the key of a cluster's HTTP options.
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-var (
-	// http2Upstream speaks HTTP/2 from the first byte, as gRPC does.
-	http2Upstream = packed(&upstreamhttpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
-				},
-			},
-		},
-	})
-	// noCircuitBreakers lifts Envoy's defaults (1,024 connections and requests, 3 retries):
-	// a limit is for somebody to ask for.
-	noCircuitBreakers = &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections:     wrapperspb.UInt32(math.MaxUint32),
-		MaxPendingRequests: wrapperspb.UInt32(math.MaxUint32),
-		MaxRequests:        wrapperspb.UInt32(math.MaxUint32),
-		MaxRetries:         wrapperspb.UInt32(math.MaxUint32),
-	}}}
-)
+// mutualEndpoint tells the endpoints that are called by mutual TLS from those that are not.
+var mutualEndpoint = &structpb.Struct{Fields: map[string]*structpb.Value{"tls": structpb.NewStringValue("mutual")}}
+
+// noCircuitBreakers lifts Envoy's defaults (1,024 connections and requests, 3 retries):
+// a limit is for somebody to ask for.
+var noCircuitBreakers = &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+	MaxConnections:     wrapperspb.UInt32(math.MaxUint32),
+	MaxPendingRequests: wrapperspb.UInt32(math.MaxUint32),
+	MaxRequests:        wrapperspb.UInt32(math.MaxUint32),
+	MaxRetries:         wrapperspb.UInt32(math.MaxUint32),
+}}}

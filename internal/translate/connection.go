@@ -9,18 +9,16 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 const (
-	// longestConnection is the age at which an HTTP connection is ended: one that nobody
-	// reaches. Envoy has a timer for it only if it is set, and it is that timer which an
-	// agent that is to end cuts short, by Envoy's overload action reduce_timeouts: clients
-	// that make no request, or one long one, are told to go by GOAWAY, and those of
-	// HTTP/1.1 with their next answer.
-	longestConnection = 365 * 24 * time.Hour
+	// ageSpread is the share of the greatest age, in percent, by which connections end
+	// earlier, each at another moment: those of a whole mesh may have begun at once.
+	ageSpread = 10
 	// drainTimeout is from the first GOAWAY, which asks the client to go, to the second,
 	// after which requests are refused (RFC 9113, section 6.8). It is to be longer than
 	// a client and the network may hesitate, and every drain takes at least as long:
@@ -32,13 +30,22 @@ const (
 // between two applications adds as little as possible: no Server and Via headers. Paths
 // are normalised before they are matched (RFC 3986), but slashes are not merged, as
 // Istio's default is.
-func connectionManager(statPrefix string) *hcmv3.HttpConnectionManager {
+//
+// A connection ends at an age, lest it show certificates that were replaced long ago. An agent
+// that is to end cuts the same timer short, by Envoy's overload action reduce_timeouts.
+// Either way clients that make no request, or one long one, are told to go by GOAWAY, and
+// those of HTTP/1.1 with their next answer; what is under way goes on.
+func (b *build) connectionManager(statPrefix string) *hcmv3.HttpConnectionManager {
+	age := b.view.Settings().MaxConnectionAge
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                 statPrefix,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		NormalizePath:              wrapperspb.Bool(true),
-		CommonHttpProtocolOptions:  &corev3.HttpProtocolOptions{MaxConnectionDuration: durationpb.New(longestConnection)},
-		DrainTimeout:               durationpb.New(drainTimeout),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			MaxConnectionDuration:       durationpb.New(age - age*ageSpread/100),
+			MaxConnectionDurationJitter: &typev3.Percent{Value: ageSpread},
+		},
+		DrainTimeout: durationpb.New(drainTimeout),
 		// An idle connection of HTTP/1.1 is not closed at that age but told with its next
 		// answer: a request may be on its way on it.
 		Http1SafeMaxConnectionDuration: true,
@@ -73,8 +80,8 @@ func scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 }
 
 // applicationManager forwards every request to the application behind the proxy.
-func applicationManager(name, cluster string) *hcmv3.HttpConnectionManager {
-	manager := connectionManager(name)
+func (b *build) applicationManager(name, cluster string) *hcmv3.HttpConnectionManager {
+	manager := b.connectionManager(name)
 	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{

@@ -3,14 +3,20 @@ package translate
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 )
+
+// mutualMetadata is what Envoy finds the transport socket of an endpoint by.
+var mutualMetadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.transport_socket_match": mutualEndpoint}}
 
 // endpoints builds the load assignments of the unit's host. Each of its clusters has
 // one, if only an empty one: Envoy waits for it before it uses the cluster.
@@ -21,6 +27,7 @@ func (b *build) endpoints() {
 	}
 	all := b.view.Endpoints(service.Host)
 	for _, t := range targets(b.view, service) {
+		b.checkTLS(all, t)
 		b.add(Resource{
 			TypeURL: EndpointType,
 			Name:    t.Name,
@@ -28,6 +35,32 @@ func (b *build) endpoints() {
 			Owners:  t.Owners,
 		})
 	}
+}
+
+// checkTLS finds an endpoint to which callers do not speak as a policy wants it.
+func (b *build) checkTLS(all []mesh.Endpoint, t target) {
+	if t.TLS.Mode == mesh.TLSAuto {
+		return
+	}
+	object := b.view.Policies(b.unit.Host)[0].Origin.ObjectID
+	for _, e := range all {
+		switch {
+		case !t.has(e):
+			continue
+		case t.TLS.Mode == mesh.TLSDisable && e.MTLS == mesh.MTLSStrict:
+			b.find(message.PlaintextRefused(object, t.TLS.Path, b.unit.Host, e.Workload))
+		case t.TLS.Mode == mesh.TLSMutual && (e.MTLS == "" || e.MTLS == mesh.MTLSDisable && !t.Port.Protocol.IsHTTP()):
+			b.find(message.NoMutualTLS(object, t.TLS.Path, b.unit.Host, netip.AddrPortFrom(e.Address, e.Port).String()))
+		default:
+			continue
+		}
+		return // one is enough to tell of
+	}
+}
+
+// has reports whether an endpoint is one of the target's, if it is ready.
+func (t target) has(e mesh.Endpoint) bool {
+	return e.PortName == t.Port.Name && mesh.Selects(t.Labels, e.Labels)
 }
 
 // usable returns the endpoints of a target that are ready or, where none is, those that
@@ -38,7 +71,7 @@ func (b *build) endpoints() {
 func usable(all []mesh.Endpoint, t target) []mesh.Endpoint {
 	var ready, leaving []mesh.Endpoint
 	for _, e := range all {
-		if e.PortName != t.Port.Name || !mesh.Selects(t.Labels, e.Labels) {
+		if !t.has(e) {
 			continue
 		}
 		switch {
@@ -59,11 +92,15 @@ func usable(all []mesh.Endpoint, t target) []mesh.Endpoint {
 func assignment(name string, endpoints []mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
 	byLocality := map[mesh.Locality][]*endpointv3.LbEndpoint{}
 	for _, e := range endpoints {
-		byLocality[e.Locality] = append(byLocality[e.Locality], &endpointv3.LbEndpoint{
+		endpoint := &endpointv3.LbEndpoint{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
 				Address: socketAddress(mesh.LoopbackAddress(e.Address), e.Port),
 			}},
-		})
+		}
+		if e.MTLS == mesh.MTLSStrict || e.MTLS == mesh.MTLSPermissive {
+			endpoint.Metadata = mutualMetadata
+		}
+		byLocality[e.Locality] = append(byLocality[e.Locality], endpoint)
 	}
 	assigned := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	for _, locality := range slices.SortedFunc(maps.Keys(byLocality), compareLocalities) {

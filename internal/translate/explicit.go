@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -26,18 +27,18 @@ func (b *build) explicitListeners() {
 	// stays, so that outbound HTTP always works.
 	taken := map[uint16]bool{}
 	names := map[string]bool{}
-	add := func(name string, port uint16, filters []*listenerv3.Filter, with Resource) {
+	add := func(name string, port uint16, with Resource, chains ...*listenerv3.FilterChain) {
 		if !taken[port] && !names[name] {
 			taken[port], names[name] = true, true
-			b.addListener(name, address, port, filters, with)
+			b.addListener(name, address, port, with, chains)
 		}
 	}
 
-	outbound := connectionManager("outbound")
+	outbound := b.connectionManager("outbound")
 	// A client may write the dot at the end of a fully qualified name.
 	outbound.StripTrailingHostDot = true
 	outbound.RouteSpecifier = scopedRoutes(":authority")
-	add("outbound", mesh.ExplicitOutboundPort, httpChain(outbound), Resource{})
+	add("outbound", mesh.ExplicitOutboundPort, Resource{}, &listenerv3.FilterChain{Filters: httpChain(outbound)})
 
 	for _, wanted := range workload.OutboundTCP {
 		name, cluster := ClusterName(wanted.Host, wanted.Port, ""), Resource{}
@@ -49,33 +50,36 @@ func (b *build) explicitListeners() {
 			}
 		}
 		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)
-		add(listener, wanted.ListenPort, tcpChain(statName("outbound", wanted.Port), name), cluster)
+		add(listener, wanted.ListenPort, cluster, &listenerv3.FilterChain{Filters: tcpChain(statName("outbound", wanted.Port), name)})
 	}
 	for _, port := range inboundPorts(b.view, workload) {
 		listener := fmt.Sprintf("inbound|%d", port.Number)
-		add(listener, port.Number, inboundChain(port), Resource{Owners: port.Owners})
+		add(listener, port.Number, Resource{Owners: port.Owners}, b.inboundChains(port)...)
 	}
 }
 
 // addListener adds a listener on an address. Other proxies of the machine have the same
 // ports on other addresses; SO_REUSEPORT would hide that two had the same address.
-func (b *build) addListener(name string, address netip.Addr, port uint16, filters []*listenerv3.Filter, with Resource) {
+func (b *build) addListener(name string, address netip.Addr, port uint16, with Resource, chains []*listenerv3.FilterChain) {
 	direction := corev3.TrafficDirection_OUTBOUND
 	if strings.HasPrefix(name, "inbound") {
 		direction = corev3.TrafficDirection_INBOUND
 	}
 	listener := listenerOf(name, address, port, direction)
 	listener.EnableReusePort = wrapperspb.Bool(false)
-	listener.FilterChains = []*listenerv3.FilterChain{{Filters: filters}}
+	listener.FilterChains = chains
+	if slices.ContainsFunc(chains, func(chain *listenerv3.FilterChain) bool { return chain.TransportSocket != nil }) {
+		lookForTLS(listener, nil)
+	}
 	with.TypeURL, with.Name, with.Message = ListenerType, name, listener
 	b.add(with)
 }
 
-// inboundChain leads what comes in on a port to the application.
-func inboundChain(port inboundPort) []*listenerv3.Filter {
+// inboundFilters lead what comes in on a port to the application.
+func (b *build) inboundFilters(port inboundPort) []*listenerv3.Filter {
 	name, cluster := statName("inbound", port.Number), fmt.Sprintf("app|%d", port.Number)
 	if port.HTTP {
-		return httpChain(applicationManager(name, cluster))
+		return httpChain(b.applicationManager(name, cluster))
 	}
 	return tcpChain(name, cluster)
 }

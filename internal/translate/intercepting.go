@@ -14,6 +14,8 @@ import (
 	earlymutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
 // The ports to which redirect rules lead a workload's traffic; Istio's, which existing
@@ -59,7 +61,7 @@ func (b *build) interceptingListeners() {
 		outbound.FilterChains = []*listenerv3.FilterChain{{
 			Name:             "http",
 			FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges},
-			Filters:          httpChain(addressManager()),
+			Filters:          httpChain(b.addressManager()),
 		}}
 	}
 	outbound.DefaultFilterChain = &listenerv3.FilterChain{
@@ -68,17 +70,39 @@ func (b *build) interceptingListeners() {
 	b.add(Resource{TypeURL: ListenerType, Name: "outbound", Message: outbound, Requires: []string{outboundPassthrough}})
 
 	served := b.interceptor("inbound", interceptInboundPort, corev3.TrafficDirection_INBOUND)
-	for _, port := range parseInbound(b.unit.Inbound) {
-		served.FilterChains = append(served.FilterChains, &listenerv3.FilterChain{
-			Name:             statName("inbound", port.Number),
-			FilterChainMatch: &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(uint32(port.Number))},
-			Filters:          inboundChain(port),
-		})
+	ports := parseInbound(b.unit.Inbound)
+	for _, port := range ports {
+		served.FilterChains = append(served.FilterChains, b.inboundChains(port)...)
 	}
-	served.DefaultFilterChain = &listenerv3.FilterChain{
-		Name: "passthrough", Filters: tcpChain("inbound_passthrough", inboundPassthrough),
+	// Ports that nobody declared.
+	other := &listenerv3.FilterChain{Name: "passthrough", Filters: tcpChain("inbound_passthrough", inboundPassthrough)}
+	if b.unit.MTLS == mesh.MTLSStrict {
+		served.FilterChains = append(served.FilterChains, b.mutual(other))
+	} else {
+		served.DefaultFilterChain = other
 	}
+	b.lookForInboundTLS(served, ports)
 	b.add(Resource{TypeURL: ListenerType, Name: "inbound", Message: served, Requires: []string{inboundPassthrough}})
+}
+
+// lookForInboundTLS has the listener look for TLS where it understands any. Which ports there
+// are is no part of that, so that one more ends no connections; but where mutual TLS is
+// disabled, on ports of TCP nobody is to wait for it.
+func (b *build) lookForInboundTLS(listener *listenerv3.Listener, ports []inboundPort) {
+	switch b.unit.MTLS {
+	case mesh.MTLSStrict, mesh.MTLSPermissive:
+		lookForTLS(listener, nil)
+	case mesh.MTLSDisable:
+		var understand []uint16
+		for _, port := range ports {
+			if port.understandsTLS(b.unit.MTLS) {
+				understand = append(understand, port.Number)
+			}
+		}
+		if len(understand) > 0 {
+			lookForTLS(listener, understand)
+		}
+	}
 }
 
 // serviceRanges returns where the mesh's services are: the ranges that they get their
@@ -123,8 +147,8 @@ func (b *build) interceptor(name string, port uint16, direction corev3.TrafficDi
 }
 
 // addressManager routes requests by the address that was called.
-func addressManager() *hcmv3.HttpConnectionManager {
-	manager := connectionManager("outbound")
+func (b *build) addressManager() *hcmv3.HttpConnectionManager {
+	manager := b.connectionManager("outbound")
 	manager.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{{
 		Name: "envoy.http.early_header_mutation.header_mutation",
 		TypedConfig: packed(&earlymutationv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{

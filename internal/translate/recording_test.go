@@ -131,11 +131,14 @@ type randomMesh struct {
 	tables    map[mesh.ObjectID]*mesh.RouteTable
 	policies  map[mesh.ObjectID]*mesh.Policy
 	ranges    []netip.Prefix
+
+	namespaces map[string]*mesh.Namespace
+	settings   mesh.Settings
 }
 
 func (m *randomMesh) forget() {
 	m.services, m.slices = map[string]*mesh.Service{}, map[string][]mesh.Endpoint{}
-	m.workloads = map[mesh.NamespacedName]*mesh.Workload{}
+	m.workloads, m.namespaces = map[mesh.NamespacedName]*mesh.Workload{}, map[string]*mesh.Namespace{}
 	m.tables, m.policies = map[mesh.ObjectID]*mesh.RouteTable{}, map[mesh.ObjectID]*mesh.Policy{}
 }
 
@@ -159,7 +162,11 @@ func (m *randomMesh) rebuilt() *mesh.Store {
 	for _, workload := range m.workloads {
 		add(func() { store.SetWorkload(workload) })
 	}
+	for _, namespace := range m.namespaces {
+		add(func() { store.SetNamespace(namespace) })
+	}
 	add(func() { store.SetServiceRanges(m.ranges) })
+	add(func() { store.SetSettings(m.settings) })
 	m.random.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
 	for _, step := range steps {
 		step()
@@ -171,6 +178,7 @@ var (
 	someNames      = []string{"reviews", "ratings", "store"}
 	someNamespaces = []string{"default", "prod"}
 	someLabels     = []map[string]string{{"version": "v1"}, {"version": "v2"}, {"app": "front", "version": "v1"}, {"app": "back"}}
+	someModes      = []mesh.MTLSMode{"", mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}
 	someProtocols  = []mesh.Protocol{mesh.HTTP, mesh.GRPC, mesh.TCP, mesh.Unknown}
 )
 
@@ -187,7 +195,7 @@ func (m *randomMesh) routedHost() string {
 
 // change lets one thing happen, and says what.
 func (m *randomMesh) change() string {
-	switch m.random.IntN(12) {
+	switch m.random.IntN(14) {
 	case 0, 1:
 		return m.changeService()
 	case 2, 3:
@@ -198,6 +206,17 @@ func (m *randomMesh) change() string {
 		return m.changeTable()
 	case 9, 10:
 		return m.changePolicy()
+	case 11:
+		namespace := &mesh.Namespace{Name: pick(m, someNamespaces), MTLS: pick(m, someModes)}
+		m.namespaces[namespace.Name] = namespace
+		m.store.SetNamespace(namespace)
+		return fmt.Sprintf("namespace %+v", namespace)
+	case 12:
+		m.settings = mesh.Settings{
+			TrustDomain: pick(m, []string{"", "other"}), MTLS: pick(m, someModes), MaxConnectionAge: pick(m, []time.Duration{0, time.Minute}),
+		}
+		m.store.SetSettings(m.settings)
+		return fmt.Sprintf("settings %+v", m.settings)
 	}
 	m.ranges = nil
 	if m.random.IntN(2) == 0 {
@@ -272,6 +291,8 @@ func (m *randomMesh) changeWorkload() string {
 		HasIPv6:  m.random.IntN(2) == 0,
 		Locality: mesh.Locality{Region: "eu", Zone: pick(m, []string{"a", "b"})},
 		Ports:    []mesh.WorkloadPort{{Number: 9080, Protocol: pick(m, someProtocols)}},
+
+		HasCertificates: m.random.IntN(2) == 0, MTLS: pick(m, someModes), ServiceAccount: pick(m, someNames),
 	}
 	if m.random.IntN(2) == 0 {
 		workload.OutboundTCP = []mesh.OutboundTCP{{Host: m.host(), Port: 80, ListenPort: 3306}}
@@ -339,6 +360,12 @@ func (m *randomMesh) changePolicy() string {
 		if m.random.IntN(2) == 0 {
 			policy.Subsets = append(policy.Subsets, mesh.Subset{Name: name, Labels: pick(m, someLabels)})
 		}
+	}
+	if m.random.IntN(2) == 0 {
+		policy.TLS = []mesh.TLSRule{{
+			Subset: pick(m, []string{"", "v1"}), Port: pick(m, []uint16{0, 80}), Path: "spec.tls",
+			Mode: pick(m, []mesh.ClientTLS{mesh.TLSAuto, mesh.TLSDisable, mesh.TLSMutual}),
+		}}
 	}
 	m.policies[policy.Origin.ObjectID] = policy
 	m.store.SetPolicy(policy)

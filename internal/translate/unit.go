@@ -44,6 +44,10 @@ type Unit struct {
 	IPv6 bool
 	// Inbound is the class's, for intercepting listeners.
 	Inbound string
+	// MTLS is the class's, for listeners.
+	MTLS mesh.MTLSMode
+	// Certified is whether the class has certificates, for clusters.
+	Certified bool
 	// SourceLabels are those of the class that the host's routes look at.
 	SourceLabels string
 }
@@ -58,6 +62,8 @@ func (u Unit) Compare(other Unit) int {
 		cmp.Compare(u.Workload, other.Workload),
 		compareBool(u.IPv6, other.IPv6),
 		cmp.Compare(u.Inbound, other.Inbound),
+		cmp.Compare(u.MTLS, other.MTLS),
+		compareBool(u.Certified, other.Certified),
 		cmp.Compare(u.SourceLabels, other.SourceLabels),
 	)
 }
@@ -86,9 +92,9 @@ func Units(view mesh.View, class Class) []Unit {
 	sources := view.SourceHosts()
 
 	units := make([]Unit, 0, 3*len(services)+1)
-	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound}
+	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS}
 	if class.Explicit {
-		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload}
+		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS}
 	}
 	units = append(units, listeners)
 	for _, host := range union(serviceHosts, view.RoutedHosts()) {
@@ -102,7 +108,7 @@ func Units(view mesh.View, class Class) []Unit {
 		units = append(units, unit)
 	}
 	for _, host := range union(serviceHosts, view.PolicyHosts()) {
-		units = append(units, Unit{Kind: UnitClusters, Host: host})
+		units = append(units, Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != ""})
 	}
 	for _, host := range serviceHosts {
 		units = append(units, Unit{Kind: UnitEndpoints, Host: host})

@@ -28,12 +28,32 @@ var unimplemented = map[string][]string{
 		"spec.tcp",
 		"spec.tls",
 	},
-	kindDestinationRule: {
-		"spec.subsets[].trafficPolicy",
-		"spec.trafficPolicy",
-		"spec.workloadSelector",
-	},
+	kindDestinationRule: slices.Concat(
+		policyFields("spec.subsets[].trafficPolicy"),
+		policyFields("spec.trafficPolicy"),
+		[]string{"spec.workloadSelector"},
+	),
 }
+
+// policyFields lists those of a traffic policy, at all places where there is one.
+func policyFields(policy string) []string {
+	var fields []string
+	for _, group := range []string{"connectionPool", "loadBalancer", "outlierDetection"} {
+		fields = append(fields, policy+"."+group, policy+".portLevelSettings[]."+group)
+	}
+	for _, group := range []string{"proxyProtocol", "retryBudget", "tunnel"} {
+		fields = append(fields, policy+"."+group)
+	}
+	for _, name := range []string{
+		"caCertificates", "caCrl", "clientCertificate", "credentialName", "insecureSkipVerify", "privateKey", "sni", "subjectAltNames",
+	} {
+		fields = append(fields, policy+".tls."+name, policy+".portLevelSettings[].tls."+name)
+	}
+	return fields
+}
+
+// tlsModes is which values of the mode are implemented.
+const tlsModes = "`DISABLE`, `ISTIO_MUTUAL` and `MESH_MUTUAL`, which is the same. Without, a proxy that has certificates speaks mutual TLS to each endpoint whose proxy has some, too"
 
 // partial lists the fields that are implemented for some values only, with a word on
 // which; the others give FL0002 too.
@@ -47,6 +67,11 @@ var partial = map[string]map[string]string{
 	kindDestinationRule: {
 		"spec.exportTo[]": "only `*`",
 		"spec.host":       "exact names; no wildcards and no IP addresses",
+
+		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.mode": tlsModes,
+		"spec.subsets[].trafficPolicy.tls.mode":                     tlsModes,
+		"spec.trafficPolicy.portLevelSettings[].tls.mode":           tlsModes,
+		"spec.trafficPolicy.tls.mode":                               tlsModes,
 	},
 }
 
