@@ -276,6 +276,26 @@ func TestEndpointsAreSentAgainForAClusterThatWasReplaced(t *testing.T) {
 	})
 }
 
+// The change of the cluster may be what lets it believe the identity of a new endpoint.
+func TestEndpointsWaitForTheChangeOfTheirCluster(t *testing.T) {
+	both(t, func(b *bench, delta bool) {
+		p := b.settledProxy(delta)
+		b.publish(nil, []*xds.Resource{b.cluster("c1", "once more")})
+		first := p.expect(xds.ClusterType, "c1")
+		b.publish(nil, []*xds.Resource{b.cluster("c1", "and again"), b.endpoints("c1", "of another account")})
+		p.nothing(xds.EndpointType)
+		p.send(xds.ClusterType, first.nonce, "", nil, nil, nil)
+		second := p.expect(xds.ClusterType, "c1")
+		p.nothing(xds.EndpointType)
+		p.send(xds.ClusterType, second.nonce, "", nil, nil, nil)
+		p.take(xds.EndpointType, "c1")
+
+		b.publish(nil, []*xds.Resource{b.cluster("c1", "refused"), b.endpoints("c1", "of a third")})
+		p.refuse(xds.ClusterType, "no", "c1")
+		p.take(xds.EndpointType, "c1")
+	})
+}
+
 func TestAClientThatAsksForClustersByNameIsServedItsRouteFirst(t *testing.T) {
 	both(t, func(b *bench, delta bool) {
 		b.publish(map[mesh.ObjectID]int64{reviews: 1, ratings: 1}, []*xds.Resource{

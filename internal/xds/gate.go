@@ -6,18 +6,18 @@ package xds
 // removal of a cluster is held until the proxy runs nothing that needs it. Clients that
 // do not subscribe to clusters as a whole (gRPC's) ask for a cluster only after they have
 // the route: nothing is held from them.
+//
+// Endpoints are held until their proxy acknowledged the change of their cluster that came
+// with them: it may be what lets the cluster believe a new endpoint's identity.
 
 // passes reports whether an update to a name may be sent now.
 func (s *session) passes(sub *subscription, target entry) bool {
-	if len(target.Requires) == 0 {
-		return true
-	}
 	clusters := s.types[ClusterType]
 	if clusters == nil || !clusters.wildcard {
 		return true
 	}
 	_, runsOlder := sub.acked[target.Name]
-	waits := false
+	waits := sub.typeURL == EndpointType && s.outdated(clusters, target.Name)
 	for _, name := range target.Requires {
 		cluster, exists := s.class.get(ClusterType, name)
 		if !exists {
@@ -53,6 +53,13 @@ func (s *session) passes(sub *subscription, target entry) bool {
 		s.cache.options.Clock.AfterFunc(s.cache.options.GateTimeout, s.kick)
 	}
 	return false
+}
+
+// outdated reports whether the proxy has a cluster as it was, and will get it as it is.
+func (s *session) outdated(clusters *subscription, name string) bool {
+	acked, has := clusters.acked[name]
+	cluster, exists := s.class.get(ClusterType, name)
+	return has && exists && acked.Hash != cluster.Hash && clusters.refused[name].hash != cluster.Hash
 }
 
 // waiting reports whether a name waits at the gate that is not among the changes due.
