@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,6 +25,7 @@ type SettingsReconciler struct {
 	Store  *mesh.Store
 	Holder *settings.Holder
 	Events events.EventRecorder
+	Clock  clock.PassiveClock
 	Log    *slog.Logger
 	// Refused is 1 while the ConfigMap says something else than what is in force.
 	Refused prometheus.Gauge
@@ -55,7 +57,7 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	read, err := readSettings(&configMap)
+	read, err := r.read(&configMap)
 	if err != nil {
 		r.refuse(&configMap, err)
 		return ctrl.Result{}, nil
@@ -67,12 +69,16 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	return ctrl.Result{}, nil
 }
 
-func readSettings(configMap *corev1.ConfigMap) (*settings.Settings, error) {
+func (r *SettingsReconciler) read(configMap *corev1.ConfigMap) (*settings.Settings, error) {
 	text, found := configMap.Data[settings.Key]
 	if !found {
 		return nil, fmt.Errorf("it has no entry %s", settings.Key)
 	}
-	return settings.Parse([]byte(text))
+	read, err := settings.Parse([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return read, read.Check(r.Clock.Now())
 }
 
 func (r *SettingsReconciler) refuse(configMap *corev1.ConfigMap, fault error) {

@@ -63,7 +63,7 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	kinds := []kind{
 		{object: &corev1.ConfigMap{}, list: &corev1.ConfigMapList{}, reconciler: &SettingsReconciler{
 			Reader: reader, Store: options.Store, Holder: options.Settings, Namespace: options.Namespace,
-			Events: manager.GetEventRecorder("fairlead-manager"), Refused: refused, Log: options.Log,
+			Events: manager.GetEventRecorder("fairlead-manager"), Refused: refused, Clock: options.Clock, Log: options.Log,
 		}},
 		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: &NamespaceReconciler{Reader: reader, Store: options.Store, Log: options.Log}},
 		{object: &corev1.Pod{}, list: &corev1.PodList{}, reconciler: pods, watch: func(b *builder.Builder) {

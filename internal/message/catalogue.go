@@ -81,9 +81,8 @@ func RetryOn(object mesh.ObjectID, path, word string, known []string) Finding {
 }
 
 // Unsatisfiable says that certificates cannot be renewed within their windows (FL0010).
-func Unsatisfiable(object mesh.ObjectID, path, text string) Finding {
-	return codeUnsatisfiable.finding(object, path, text,
-		"let certificates be due earlier by renewal.before, add a window, or shorten the freeze")
+func Unsatisfiable(object mesh.ObjectID, path, text, fix string) Finding {
+	return codeUnsatisfiable.finding(object, path, text, fix)
 }
 
 // HostConflict says that an older object already routes a host (FL0101).

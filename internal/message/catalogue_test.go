@@ -35,7 +35,7 @@ var findings = map[string]message.Finding{
 	"Repeated":            message.Repeated(object, "spec.a", `"b"`, `"B"`),
 	"RetryOn":             message.RetryOn(object, "spec.a", "6xx", []string{"5xx", "reset"}),
 	"RetryOnNothing":      message.RetryOn(object, "spec.a", "", []string{"5xx", "reset"}),
-	"Unsatisfiable":       message.Unsatisfiable(object, "spec.a", "it is wrong"),
+	"Unsatisfiable":       message.Unsatisfiable(object, "spec.a", "it is wrong", "mend it"),
 	"HostConflict":        message.HostConflict(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 	"HostNotFound":        message.HostNotFound(object, "spec.a", "reviews.prod"),
 	"SubsetNotFound":      message.SubsetNotFound(object, "spec.a", "reviews", "v9", nil),

@@ -10,6 +10,7 @@ package settings
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
@@ -74,3 +75,9 @@ type Fault struct {
 
 // Error says all of it.
 func (f Fault) Error() string { return fmt.Sprintf("%s: %s; %s", f.Path, f.Text, f.Fix) }
+
+// inSettings is the fault of an object's field as one of the settings' field.
+func (f Fault) inSettings() Fault {
+	f.Path = "certificates." + strings.TrimPrefix(f.Path, "spec.")
+	return f
+}

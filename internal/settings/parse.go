@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/json"
@@ -54,8 +53,7 @@ func Parse(data []byte) (*Settings, error) {
 	if len(r.faults) == 0 {
 		_, faults := s.Terms(nil)
 		for _, fault := range faults {
-			fault.Path = "certificates." + strings.TrimPrefix(fault.Path, "spec.")
-			r.faults = append(r.faults, fault)
+			r.faults = append(r.faults, fault.inSettings())
 		}
 	}
 	if len(r.faults) > 0 {

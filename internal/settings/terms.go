@@ -1,9 +1,15 @@
 package settings
 
 import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/pki/renewal"
 )
 
 // rootDuration is how long a root is valid where mesh-root does not say otherwise.
@@ -15,11 +21,15 @@ type Terms struct {
 	KeyAlgorithm v1alpha1.KeyAlgorithm
 	// IssuerRef is nil for the built-in authority.
 	IssuerRef *v1alpha1.IssuerReference
-	// Before is how long before its expiry a certificate becomes due.
-	Before time.Duration
-	// Renewal is what the object says, with the settings' for what it leaves open.
-	Renewal v1alpha1.RenewalSpec
+	// Policy is when certificates are renewed. It has no windows if the settings name no time
+	// zone and the object no windows: renewals are emergencies then.
+	Policy renewal.Policy
+	// Mode says whether learnt hours take the place of the policy's windows.
+	Mode v1alpha1.RenewalMode
 }
+
+// defaultConcurrent is how many renewals are unproven at a time where nobody says otherwise.
+const defaultConcurrent = 10
 
 // Terms returns what holds for the certificates of a MeshCertificate, or for those without
 // one: nil.
@@ -28,10 +38,12 @@ func (s *Settings) Terms(spec *v1alpha1.MeshCertificateSpec) (Terms, []Fault) {
 		spec = &v1alpha1.MeshCertificateSpec{}
 	}
 	r := &reader{}
+	written := merge(s.Certificates.Renewal, spec.Renewal)
 	t := Terms{
-		Lifetime: s.Certificates.Duration, KeyAlgorithm: s.Certificates.KeyAlgorithm,
-		IssuerRef: s.Certificates.IssuerRef, Renewal: merge(s.Certificates.Renewal, spec.Renewal),
+		Lifetime: s.Certificates.Duration, KeyAlgorithm: s.Certificates.KeyAlgorithm, IssuerRef: s.Certificates.IssuerRef,
+		Policy: r.policy("spec.renewal", &written), Mode: cmp.Or(written.Mode, v1alpha1.RenewalFixed),
 	}
+	t.Policy.Seed = s.TrustDomain
 	if spec.IsCA {
 		t.Lifetime = rootDuration
 	}
@@ -42,8 +54,93 @@ func (s *Settings) Terms(spec *v1alpha1.MeshCertificateSpec) (Terms, []Fault) {
 	if spec.IssuerRef != nil {
 		t.IssuerRef = spec.IssuerRef
 	}
-	t.Before = s.before(r, spec, t.Lifetime)
+	t.Policy.Before = s.before(r, spec, t.Lifetime)
 	return t, r.faults
+}
+
+// Unsatisfiable returns why certificates on these terms could not always be renewed in a
+// window, nil if they could. Without a time zone in the settings there is no window to judge.
+func (t Terms) Unsatisfiable(now time.Time) *Fault {
+	if len(t.Policy.Windows) == 0 {
+		return nil
+	}
+	err := t.Policy.Check(t.Lifetime, now)
+	if err == nil {
+		return nil
+	}
+	fault := faultOf(err)
+	fault.Path = "spec." + fault.Path
+	return &fault
+}
+
+// Check returns why certificates without an object of their own could not always be renewed
+// in a window, nil if they could.
+func (s *Settings) Check(now time.Time) error {
+	terms, _ := s.Terms(nil)
+	fault := terms.Unsatisfiable(now)
+	if fault == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", Key, fault.inSettings())
+}
+
+// faultOf takes an error of package renewal apart: "<field>: <what is wrong>; <what to do>".
+func faultOf(err error) Fault {
+	path, text, _ := strings.Cut(err.Error(), ": ")
+	text, fix, _ := strings.Cut(text, "; ")
+	if strings.HasPrefix(path, "windows") {
+		path = "renewal." + path
+	}
+	return Fault{Path: path, Text: text, Fix: fix}
+}
+
+// policy reads the parts of a renewal.
+func (r *reader) policy(path string, written *v1alpha1.RenewalSpec) renewal.Policy {
+	p := renewal.Policy{
+		Jitter:        float64(deref(written.Jitter, 100)) / 100,
+		MaxConcurrent: int(deref(written.MaxConcurrent, defaultConcurrent)),
+		MaxPerHour:    int(deref(written.MaxPerHour, 0)),
+		Canaries:      written.Canaries,
+		Paused:        deref(written.Paused, false),
+		DryRun:        deref(written.DryRun, false),
+	}
+	for i, w := range written.Windows {
+		window, err := renewal.ParseWindow(w.Days, w.Start, w.End, w.TimeZone)
+		r.err(fmt.Sprintf("%s.windows[%d]", path, i), err)
+		p.Windows = append(p.Windows, window)
+	}
+	for i, f := range written.Freeze {
+		dates, err := renewal.ParseDates(f.From, f.To)
+		r.err(fmt.Sprintf("%s.freeze[%d]", path, i), err)
+		p.Freeze = append(p.Freeze, dates)
+	}
+	r.within(path+".jitter", written.Jitter, 0, 100)
+	r.within(path+".maxConcurrent", written.MaxConcurrent, 1, math.MaxInt32)
+	r.within(path+".maxPerHour", written.MaxPerHour, 0, math.MaxInt32)
+	if !slices.Contains([]v1alpha1.RenewalMode{"", v1alpha1.RenewalFixed, v1alpha1.RenewalAuto}, written.Mode) {
+		r.fault(path+".mode", fmt.Sprintf("%q is not a mode", written.Mode), "write Fixed or Auto")
+	}
+	return p
+}
+
+func (r *reader) err(path string, err error) {
+	if err != nil {
+		fault := faultOf(err)
+		r.fault(path+"."+fault.Path, fault.Text, fault.Fix)
+	}
+}
+
+func (r *reader) within(path string, value *int32, least, most int32) {
+	if value != nil && (*value < least || *value > most) {
+		r.fault(path, fmt.Sprintf("%d is not from %d to %d", *value, least, most), "write a number in that range")
+	}
+}
+
+func deref[T any](value *T, unset T) T {
+	if value == nil {
+		return unset
+	}
+	return *value
 }
 
 // before is the object's; or the settings', unless the object has a duration of its own; or

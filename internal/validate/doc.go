@@ -27,6 +27,7 @@ type Options struct {
 const (
 	kindVirtualService  = "VirtualService"
 	kindDestinationRule = "DestinationRule"
+	kindMeshCertificate = "MeshCertificate"
 )
 
 // checker collects what is wrong with one object.
