@@ -10,3 +10,5 @@ package controllers
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status,verbs=patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=create
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=fairlead,verbs=get;list;watch;patch

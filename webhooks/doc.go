@@ -1,6 +1,10 @@
-// Package webhooks will hold the admission endpoints: validation of our kinds and the
-// injection of sidecars. They never default our kinds, which would show as drift in
-// GitOps tools, and hold no rules of their own: package validate has them.
+// Package webhooks serves admission: it refuses objects that could never be used as they
+// are written, with the same coded messages that their status would have, at the moment in
+// which a person sends them.
 //
-// Nothing is served here yet; docs/status.md says when it comes.
+// The rules are those of package validate; there are none of its own, and it changes no
+// object. What is not implemented yet is taken and warned of. The server speaks TLS with the
+// manager's own certificate; a controller keeps it registered at the API server, with the
+// roots that are trusted now. While no manager answers, objects are taken unseen: status
+// tells of them later.
 package webhooks
