@@ -232,19 +232,17 @@ func (c *Client) connected(target controlplane.Target, token string) {
 
 func (c *Client) disconnected(err error) {
 	c.mu.Lock()
-	was := c.status
-	c.status = Status{}
-	if err != nil {
-		c.status.Complaint = err.Error()
-	}
-	c.mu.Unlock()
-	switch {
-	case !was.Connected.IsZero():
+	defer c.mu.Unlock()
+	if !c.status.Connected.IsZero() {
 		// By its age or with the manager: whether there is one, the next attempt tells.
+		c.status = Status{}
 		c.options.Log.Debug("The stream to the manager ended", "error", err)
-	case err.Error() != c.told:
+		return
+	}
+	c.status.Complaint = err.Error()
+	if c.told != c.status.Complaint {
+		c.told = c.status.Complaint
 		c.options.Log.Warn("There is no stream to the manager; the proxy goes on with the certificate that it has", "error", err)
-		c.told = err.Error()
 	}
 }
 

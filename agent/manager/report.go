@@ -1,8 +1,8 @@
 package manager
 
 import (
+	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,7 +37,7 @@ func (s *session) report() error {
 	r := &agentapi.Report{
 		Epoch: uint32(proxy.Epoch), State: string(proxy.State), Reason: proxy.Reason,
 		Certificate:         describe(certificates),
-		Complaint:           joined(s.Status().Complaint, certificates.Complaint, certificates.ProofComplaint),
+		Complaint:           cmp.Or(s.unissued, certificates.Complaint, certificates.ProofComplaint),
 		Requests:            s.tally.total.Requests,
 		HandshakesFailed:    s.tally.total.HandshakesFailed,
 		CertificatesRefused: s.tally.total.CertificatesRefused,
@@ -68,21 +68,6 @@ func describe(status certs.Status) *agentapi.Certificate {
 		described.Proven = timestamppb.New(status.Proven)
 	}
 	return described
-}
-
-// joined leaves out what is not there and what is said already.
-func joined(complaints ...string) string {
-	text := ""
-	for _, c := range complaints {
-		if c == "" || strings.Contains(text, c) {
-			continue
-		}
-		if text != "" {
-			text += "; "
-		}
-		text += c
-	}
-	return text
 }
 
 // tally adds up what successive Envoys count.

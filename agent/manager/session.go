@@ -13,8 +13,6 @@ import (
 const (
 	// usualInterval is for a manager that names none.
 	usualInterval, shortestInterval = 30 * time.Second, time.Second
-	// endPatience is for the reason of an end that was noticed by sending.
-	endPatience = time.Second
 	// never is a time that does not come.
 	never = 1 << 62
 )
@@ -38,7 +36,7 @@ func (c *Client) hello() *agentapi.FromAgent {
 	}}}
 }
 
-// converse returns nil if the stream ended as it should.
+// converse returns why the stream ended.
 func (c *Client) converse(ctx context.Context, s *stream, welcome *welcome, target controlplane.Target) error {
 	now := &session{Client: c, stream: s, target: target}
 	interval := usualInterval
@@ -61,13 +59,13 @@ func (c *Client) converse(ctx context.Context, s *stream, welcome *welcome, targ
 		var err error
 		select {
 		case <-ctx.Done():
-			err = errEnded
+			err = ctx.Err()
 		case err = <-ended:
 		case m := <-received:
 			now.take(m)
 		case <-c.noted:
 			if c.options.Target().String() != target.String() {
-				err = errEnded
+				err = errors.New("the manager is at another address now")
 			}
 		case <-timer.C():
 			if at := c.options.Clock.Now(); !at.Before(next) {
@@ -77,38 +75,16 @@ func (c *Client) converse(ctx context.Context, s *stream, welcome *welcome, targ
 			}
 		}
 		timer.Stop()
-		if err != nil {
-			return asItShould(err)
+		if err == nil {
+			err = now.askIfDue()
 		}
-		err = now.askIfDue()
 		if err == nil {
 			err = now.report()
 		}
 		if err != nil {
-			return asItShould(reasonOf(ended, err))
+			return err
 		}
 	}
-}
-
-// reasonOf returns what the stream ended with if it did while something was sent.
-func reasonOf(ended <-chan error, err error) error {
-	select {
-	case reason := <-ended:
-		return reason
-	case <-time.After(endPatience):
-		return err
-	}
-}
-
-// errEnded is why we end a stream ourselves.
-var errEnded = errors.New("ended by the agent")
-
-func asItShould(err error) error {
-	var status *statusError
-	if errors.Is(err, errEnded) || errors.As(err, &status) && status.code == codeOK {
-		return nil
-	}
-	return err
 }
 
 // listen hands on what the manager says, until the stream's end.
@@ -151,9 +127,7 @@ func (s *session) trust(roots []byte) {
 	if s.options.Algorithm == "" || len(roots) == 0 {
 		return
 	}
-	switch err := s.options.Certificates.Trust(roots); {
-	case err == nil, errors.Is(err, certs.ErrNoCertificate):
-	default:
+	if err := s.options.Certificates.Trust(roots); err != nil && !errors.Is(err, certs.ErrNoCertificate) {
 		s.want("the roots changed: " + err.Error())
 	}
 }

@@ -158,7 +158,6 @@ func (s *stream) welcome() (*welcome, error) {
 
 // Of gRPC's status codes, those that mean something to us.
 const (
-	codeOK               = 0
 	codePermissionDenied = 7
 	codeUnimplemented    = 12
 	codeUnauthenticated  = 16
@@ -181,7 +180,7 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the manager at %s ended the stream with status %d: %s", e.address, e.code, e.message)
 }
 
-// ended returns nil for an end as it should be.
+// ended says why nothing more comes.
 func (s *stream) ended(err error) error {
 	if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("the stream from the manager at %s broke off: %w", s.address, err)
