@@ -88,22 +88,24 @@ func verify(chain, roots []*x509.Certificate, now time.Time) ([]*x509.Certificat
 	if chain[0].NotBefore.After(now) {
 		now = chain[0].NotBefore
 	}
-	options := x509.VerifyOptions{Roots: pool(roots), Intermediates: pool(chain[1:]), CurrentTime: now}
-	var ways [][]*x509.Certificate
-	// Both are needed: VerifyOptions asks for one of its usages.
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		options.KeyUsages = []x509.ExtKeyUsage{usage}
-		var err error
-		var invalid x509.CertificateInvalidError
-		switch ways, err = chain[0].Verify(options); {
-		case err == nil:
-		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-			return nil, fmt.Errorf("%s expired at %s", ChainFile, stamp(firstEnd(chain)))
-		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+	ways, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: pool(roots), Intermediates: pool(chain[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return nil, fmt.Errorf("%s expired at %s", ChainFile, stamp(firstEnd(chain)))
+	case err != nil:
+		return nil, fmt.Errorf("%s does not lead to a root that is trusted: %w", ChainFile, err)
+	}
+	way := slices.MaxFunc(ways, func(a, b []*x509.Certificate) int { return firstEnd(a).Compare(firstEnd(b)) })
+	for _, c := range way {
+		// A proxy takes calls and makes them. VerifyOptions would ask for one of the usages, at
+		// the price of all signatures for each of two questions.
+		if usages := c.ExtKeyUsage; len(usages) > 0 && !slices.Contains(usages, x509.ExtKeyUsageAny) &&
+			!(slices.Contains(usages, x509.ExtKeyUsageServerAuth) && slices.Contains(usages, x509.ExtKeyUsageClientAuth)) {
 			return nil, fmt.Errorf("%s is not for server and client authentication", ChainFile)
-		default:
-			return nil, fmt.Errorf("%s does not lead to a root that is trusted: %w", ChainFile, err)
 		}
 	}
-	return slices.MaxFunc(ways, func(a, b []*x509.Certificate) int { return firstEnd(a).Compare(firstEnd(b)) }), nil
+	return way, nil
 }

@@ -2,7 +2,9 @@ package pki_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"maps"
+	"net/url"
 	"testing"
 	"time"
 
@@ -23,6 +25,13 @@ func TestADamagedSecretIsSeen(t *testing.T) {
 		return data
 	}
 	chain := good[pki.ChainFile]
+	theirs := below(t, nil, "theirs", pki.ECDSAP256)
+	server := below(t, theirs, "server", pki.ECDSAP256, func(c *x509.Certificate) {
+		c.IsCA, c.URIs, c.ExtKeyUsage = false, []*url.URL{reviews.URI()}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	})
+	oneWay, err := pki.Files(server.key, pki.EncodeCertificates(server.Certificate), a.Bundle())
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	bundle := append(a.Bundle(), pki.EncodeCertificates(theirs.Certificate)...)
 	ratings := reviews
 	ratings.ServiceAccount = "ratings"
 
@@ -43,6 +52,7 @@ func TestADamagedSecretIsSeen(t *testing.T) {
 		"root-cert.pem holds no certificate":                       {data: with(pki.RootsFile, []byte("\n"))},
 		"is for spiffe://cluster.local/ns/shop/sa/reviews and not": {data: good, want: ratings},
 		"cert-chain.pem expired at 2026-05-30T12:00:00Z":           {data: good, at: start.Add(ninety + time.Second)},
+		"cert-chain.pem is not for server and client":              {data: oneWay},
 		"": {data: good, at: start.Add(-year)},
 	} {
 		want, at := reviews, start
@@ -52,7 +62,7 @@ func TestADamagedSecretIsSeen(t *testing.T) {
 		if !test.at.IsZero() {
 			at = test.at
 		}
-		_, err := pki.CheckSecret(test.data, want, a.Bundle(), at)
+		_, err := pki.CheckSecret(test.data, want, bundle, at)
 		if complaint == "" {
 			NewWithT(t).Expect(err).NotTo(HaveOccurred(), "a clock that was set back is no reason to renew")
 			continue
