@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -27,7 +28,11 @@ type link struct {
 // below makes an authority; without an issuer it is a root.
 func below(t *testing.T, issuer *link, name string, algorithm pki.KeyAlgorithm, changes ...func(*x509.Certificate)) *link {
 	t.Helper()
-	key := newKey(t, algorithm)
+	return belowWith(t, issuer, name, newKey(t, algorithm), changes...)
+}
+
+func belowWith(t *testing.T, issuer *link, name string, key crypto.Signer, changes ...func(*x509.Certificate)) *link {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: start.Add(-time.Hour), NotAfter: start.Add(2 * year),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -69,6 +74,7 @@ func TestAnAuthorityIsBroughtAsFiles(t *testing.T) {
 	middle := below(t, root, "middle", pki.ECDSAP384)
 	signing := below(t, middle, "signing", pki.ECDSAP256)
 	direct := below(t, root, "direct", pki.RSA2048)
+	edwards := below(t, root, "edwards", pki.Ed25519)
 	ecParameters := folder(t, signing, root, middle)
 	der, err := x509.MarshalECPrivateKey(signing.key.(*ecdsa.PrivateKey))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
@@ -84,6 +90,7 @@ func TestAnAuthorityIsBroughtAsFiles(t *testing.T) {
 		"the chain from the middle":    {folder(t, signing, root, middle), 3},
 		"no chain, the root signed it": {folder(t, direct, root), 2},
 		"the root signs itself":        {folder(t, root, root, root), 1},
+		"another kind of key":          {folder(t, edwards, root), 2},
 		"a key as openssl writes it":   {ecParameters, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +120,9 @@ func TestAnAuthorityThatIsNoneIsNotBrought(t *testing.T) {
 	signing := below(t, middle, "signing", pki.ECDSAP256)
 	foreign := below(t, nil, "foreign", pki.ECDSAP256)
 	narrow := below(t, root, "narrow", pki.ECDSAP256, func(c *x509.Certificate) { c.MaxPathLenZero = true })
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	weak := belowWith(t, root, "weak", short)
 	twoRoots := folder(t, middle, root)
 	twoRoots["root-cert.pem"].Data = pki.EncodeCertificates(root.Certificate, foreign.Certificate)
 	cut := folder(t, middle, root)
@@ -128,7 +138,7 @@ func TestAnAuthorityThatIsNoneIsNotBrought(t *testing.T) {
 		"CN=leaf is no authority's certificate":                      folder(t, below(t, root, "leaf", pki.ECDSAP256, func(c *x509.Certificate) { c.IsCA = false }), root),
 		"CN=narrow allows 0 authorities below it, and there are 1":   folder(t, below(t, narrow, "x", pki.ECDSAP256), root, narrow),
 		"2026-03-01T12:00:00Z only: bring one that is valid now":     folder(t, below(t, root, "old", pki.ECDSAP256, func(c *x509.Certificate) { c.NotAfter = start }), root),
-		"has to be ECDSA on P-256 or P-384, or RSA":                  folder(t, below(t, root, "ed", pki.Ed25519), root),
+		"CN=weak has an RSA key of 1024 bits: bring an authority":    folder(t, weak, root),
 		"root-cert.pem has 2 certificates: leave only the root":      twoRoots,
 		"ca-cert.pem has 1 PEM blocks, of which 0 can be read":       cut,
 		"open ca-key.pem": noKey,
