@@ -102,9 +102,10 @@ func verify(chain, roots []*x509.Certificate, now time.Time) ([]*x509.Certificat
 	for _, c := range way {
 		// A proxy takes calls and makes them. VerifyOptions would ask for one of the usages, at
 		// the price of all signatures for each of two questions.
-		if usages := c.ExtKeyUsage; len(usages) > 0 && !slices.Contains(usages, x509.ExtKeyUsageAny) &&
-			!(slices.Contains(usages, x509.ExtKeyUsageServerAuth) && slices.Contains(usages, x509.ExtKeyUsageClientAuth)) {
-			return nil, fmt.Errorf("%s is not for server and client authentication", ChainFile)
+		for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+			if len(c.ExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, usage) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) {
+				return nil, fmt.Errorf("%s is not for server and client authentication", ChainFile)
+			}
 		}
 	}
 	return way, nil
