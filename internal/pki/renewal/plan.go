@@ -102,7 +102,7 @@ func (s *scheduler) assign(t *timeline) {
 	for i := range s.holders {
 		if h := &s.holders[i]; h.Canary && slots[i].windowed() && slots[round].Opening.Before(slots[i].Opening) {
 			if l := s.life(&h.Certificate); l.young < min(opening.to, l.latest) {
-				slots[i] = s.place(l, opening, h)
+				slots[i] = s.place(l, opening, h, 0)
 			}
 		}
 	}

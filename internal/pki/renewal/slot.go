@@ -67,15 +67,19 @@ func (p *Policy) slot(t *timeline, h *Holder, now time.Time) Slot {
 	if h.Moved && at < l.latest {
 		if soon, ok := t.first(at, l.latest); ok {
 			l.due, l.young = soon.from, soon.from
-			slot := p.place(l, soon, h)
+			slot := p.place(l, soon, h, soon.from)
 			slot.Reason, slot.Missed = ReasonAuthority, missed
 			return slot
 		}
 	}
 	if !planned {
-		return Slot{At: l.emergency(p.spread(h.ID)), Reason: ReasonEmergency, Missed: missed}
+		return Slot{At: l.emergency(p.spread(h.ID, 0)), Reason: ReasonEmergency, Missed: missed}
 	}
-	slot := p.place(l, s, h)
+	salt := int64(0)
+	if missed > 0 {
+		salt = s.from
+	}
+	slot := p.place(l, s, h, salt)
 	slot.Missed = missed
 	return slot
 }
@@ -130,10 +134,12 @@ func (l *life) emergency(spread float64) time.Time {
 	return at
 }
 
-// place gives a certificate its time in an opening. Canaries have the first tenth.
-func (p *Policy) place(l life, s span, h *Holder) Slot {
+// place gives a certificate its time in an opening. Canaries have the first tenth. The salt is 0
+// for those that have their usual place: what limits held back night after night would be those
+// with late places only, and leave the windows' beginning unused.
+func (p *Policy) place(l life, s span, h *Holder, salt int64) Slot {
 	usable := l.within(s)
-	part := p.spread(h.ID)
+	part := p.spread(h.ID, salt)
 	if h.Canary {
 		part /= 10
 	} else if len(p.Canaries) > 0 {
@@ -148,8 +154,8 @@ func (p *Policy) place(l life, s span, h *Holder) Slot {
 
 // spread is a number from 0 up to, not including, 1: FNV-1a of the names, and then mixed, as
 // FNV leaves the high bits of names that are alike alike.
-func (p *Policy) spread(id string) float64 {
-	h := uint64(14695981039346656037)
+func (p *Policy) spread(id string, salt int64) float64 {
+	h := uint64(14695981039346656037) ^ uint64(salt) //nolint:gosec // any number will do
 	for _, text := range [...]string{p.Seed, "\x00", id} {
 		for i := range len(text) {
 			h = (h ^ uint64(text[i])) * 1099511628211
