@@ -136,6 +136,9 @@ func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.F
 			slice := decode[discoveryv1.EndpointSlice](tb, document)
 			host, endpoints := convert.Endpoints(slice, convert.Options{})
 			add(func(s *mesh.Store) { s.SetEndpoints(host, slice.Name, endpoints) })
+		case "Namespace":
+			namespace := convert.Namespace(decode[corev1.Namespace](tb, document))
+			add(func(s *mesh.Store) { s.SetNamespace(namespace) })
 		case "Node":
 			node := decode[corev1.Node](tb, document)
 			nodes[node.Name] = node

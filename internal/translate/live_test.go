@@ -47,12 +47,14 @@ var nextPart atomic.Int32
 // may still change what is served.
 func startLive(t *testing.T, file string, change func(*live, *inlined)) *live {
 	t.Helper()
-	l := newLive(t, fmt.Sprint((os.Getpid()*2+int(nextPart.Add(1)))%200+50))
+	l := newLive(t, newPart())
 	all := l.inline(l.mesh(file), "front")
 	change(l, all)
 	l.run(all)
 	return l
 }
+
+func newPart() string { return fmt.Sprint((os.Getpid()*2+int(nextPart.Add(1)))%200 + 50) }
 
 func newLive(t *testing.T, part string) *live {
 	t.Helper()
@@ -66,8 +68,8 @@ func newLive(t *testing.T, part string) *live {
 	return l
 }
 
-// mesh reads a mesh from testdata/live.
-func (l *live) mesh(file string) *mesh.Store {
+// mesh reads a mesh from testdata/live, and puts text for words in capitals.
+func (l *live) mesh(file string, words ...string) *mesh.Store {
 	l.t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata/live", file))
 	if err != nil {
@@ -75,6 +77,7 @@ func (l *live) mesh(file string) *mesh.Store {
 	}
 	text = bytes.ReplaceAll(text, []byte(".19.0."), []byte(".19."+l.part+"."))
 	text = bytes.ReplaceAll(text, []byte(`"LARGE"`), []byte(strings.Repeat("x", 100_000)))
+	text = []byte(strings.NewReplacer(words...).Replace(string(text)))
 	store, _ := meshOf(l.t, bytes.Split(text, []byte("\n---\n")))
 	return store
 }
@@ -111,7 +114,7 @@ func (l *live) run(all *inlined) (end func()) {
 	var output bytes.Buffer
 	envoy := exec.Command(binary, "--config-path", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn",
 		"--drain-strategy", "immediate")
-	envoy.Stdout, envoy.Stderr = &output, &output
+	envoy.Dir, envoy.Stdout, envoy.Stderr = l.dir, &output, &output
 	if err := envoy.Start(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -247,6 +250,10 @@ func (l *live) serveLines(at, greeting string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.serveLinesOn(listener, greeting)
+}
+
+func (l *live) serveLinesOn(listener net.Listener, greeting string) {
 	l.t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {

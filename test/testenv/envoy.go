@@ -3,6 +3,7 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,8 +36,15 @@ func ValidateEnvoy(ctx context.Context, configuration []byte) error {
 	if err := os.WriteFile(path, configuration, 0o600); err != nil {
 		return err
 	}
-	output, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", path,
-		"--log-level", "error", "--log-format", "%v").CombinedOutput()
+	// Where resources expect the agent's SDS files, which have to be there.
+	for _, name := range []string{"sds-certificate.json", "sds-roots.json"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "certs"), 0o700), os.WriteFile(filepath.Join(dir, "certs", name), nil, 0o600)); err != nil {
+			return err
+		}
+	}
+	command := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", path, "--log-level", "error", "--log-format", "%v")
+	command.Dir = dir
+	output, err := command.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("envoy refuses the configuration: %w\n%s", err, bytes.TrimSpace(output))
 	}
