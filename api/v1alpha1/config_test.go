@@ -31,6 +31,8 @@ var _ = Describe("config/default", Ordered, func() {
 		Entry("write an object's status", "yes", "default", "patch", "virtualservices.mesh.fairlead.dev", "--subresource=status"),
 		Entry("not write what a person wrote", "no", "default", "update", "virtualservices.mesh.fairlead.dev"),
 		Entry("not delete what a person wrote", "no", "default", "delete", "destinationrules.mesh.fairlead.dev"),
+		Entry("read the mesh's settings", "yes", "fairlead-system", "watch", "configmaps"),
+		Entry("not read others' settings", "no", "default", "get", "configmaps"),
 		Entry("not read secrets", "no", "fairlead-system", "get", "secrets"),
 		Entry("not write pods", "no", "default", "update", "pods"),
 		Entry("hold its lease", "yes", "fairlead-system", "update", "leases.coordination.k8s.io"),
@@ -45,6 +47,7 @@ var _ = Describe("config/default", Ordered, func() {
 		Entry("a viewer reads", "fairlead-virtualservice-viewer", "list", "virtualservices.mesh.fairlead.dev", "yes"),
 		Entry("a viewer does not write", "fairlead-virtualservice-viewer", "create", "virtualservices.mesh.fairlead.dev", "no"),
 		Entry("an editor writes", "fairlead-destinationrule-editor", "patch", "destinationrules.mesh.fairlead.dev", "yes"),
+		Entry("an editor of certificates writes", "fairlead-meshcertificate-editor", "create", "meshcertificates.mesh.fairlead.dev", "yes"),
 		Entry("an editor of one kind leaves the other", "fairlead-destinationrule-editor", "patch", "virtualservices.mesh.fairlead.dev", "no"),
 		Entry("an administrator does all", "fairlead-virtualservice-admin", "deletecollection", "virtualservices.mesh.fairlead.dev", "yes"),
 	)

@@ -1,6 +1,8 @@
 package v1alpha1_test
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -82,5 +84,50 @@ var _ = Describe("Status", Ordered, func() {
 	It("explains its fields with `kubectl explain`", func() {
 		words := kubectl("explain", "virtualservice.spec.http.route.destination.labels")
 		Expect(words).To(ContainElement(ContainElement("DESCRIPTION:")))
+	})
+})
+
+var _ = Describe("The status of a MeshCertificate", func() {
+	It("says with `kubectl get mc` when certificates expire and what comes next", func(ctx SpecContext) {
+		at := func(value string) *metav1.Time {
+			parsed, err := time.Parse(time.RFC3339, value)
+			Expect(err).NotTo(HaveOccurred())
+			return &metav1.Time{Time: parsed}
+		}
+		root := &meshv1alpha1.MeshCertificate{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: meshv1alpha1.RootCertificateName},
+			Spec:       meshv1alpha1.MeshCertificateSpec{IsCA: true},
+		}
+		Expect(k8sClient.Create(ctx, root)).To(Succeed())
+		DeferCleanup(k8sClient.Delete, root)
+		root.Status = meshv1alpha1.MeshCertificateStatus{
+			ObservedGeneration: 1,
+			Conditions: []metav1.Condition{
+				{Type: meshv1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: meshv1alpha1.ReasonReady, LastTransitionTime: metav1.Now()},
+				{Type: meshv1alpha1.ConditionPaused, Status: metav1.ConditionFalse, Reason: meshv1alpha1.ReasonRenewing, LastTransitionTime: metav1.Now()},
+			},
+			Certificates: &meshv1alpha1.CertificateCounts{Total: 2, Current: 1, Due: 1},
+			NotAfter:     at("2027-02-22T03:00:00Z"),
+			NextRenewal:  at("2027-01-08T02:34:00Z"), NextReason: "window",
+			Window: "02:00-05:00 Europe/Berlin", Issuer: "built-in",
+			Plan:    []meshv1alpha1.PlannedRenewal{{Name: "reviews", At: *at("2027-01-08T02:34:00Z"), Reason: "window"}},
+			Learned: &meshv1alpha1.LearnedHours{Hours: "03:00-06:00 Europe/Berlin", Curve: make([]int64, 24), Days: 7},
+			Phase: &meshv1alpha1.RootPhase{
+				Name: "Prepared", Since: *at("2026-11-24T12:00:00Z"), Generation: 1, Next: 2, Last: 2, Signed: 1,
+				Hold:       &meshv1alpha1.RootHold{Source: "builtin", Until: *at("2026-12-24T12:00:00Z")},
+				WaitingFor: []string{"Pod shop/reviews-1 has a proxy that has not reported yet"},
+			},
+			Proxies: &meshv1alpha1.ProxyCounts{Concerned: 3, Acknowledged: 2},
+		}
+		written := root.Status.DeepCopy()
+		Expect(k8sClient.Status().Update(ctx, root)).To(Succeed())
+		Expect(k8sClient.Get(ctx, client.ObjectKeyFromObject(root), root)).To(Succeed())
+		Expect(root.Status.Phase).To(HaveValue(HaveField("Hold.Source", written.Phase.Hold.Source)), "nothing is pruned that the manager has to remember")
+		Expect(root.Status.Plan).To(HaveLen(1))
+
+		Expect(kubectl("get", "mc", "-o", "wide")).To(HaveExactElements(
+			[]string{"NAME", "READY", "EXPIRES", "NEXT", "WINDOW", "ISSUER", "REASON", "PHASE", "AGE"},
+			HaveExactElements("mesh-root", "True", "2027-02-22T03:00:00Z", "2027-01-08T02:34:00Z", "02:00-05:00", "Europe/Berlin", "built-in", "window", "Prepared", Not(BeEmpty())),
+		))
 	})
 })

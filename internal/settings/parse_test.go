@@ -1,6 +1,8 @@
 package settings_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,19 @@ func TestSmallestSettings(t *testing.T) {
 	}
 	if windows := s.Certificates.Renewal.Windows; len(windows) != 1 || windows[0].Start != "02:00" || windows[0].End != "05:00" || windows[0].TimeZone != "Etc/UTC" {
 		t.Errorf("%+v", windows)
+	}
+}
+
+// What the page shows can be used.
+func TestSettingsOfThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "settings.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	example, _, _ := strings.Cut(rest, "```")
+	if err := parse(t, example).Check(now); err != nil || !strings.Contains(example, "timeZone") {
+		t.Errorf("%v: %s", err, example)
 	}
 }
 
