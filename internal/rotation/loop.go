@@ -1,0 +1,115 @@
+package rotation
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// workers is how many jobs are done at a time: most of one is waiting for the API server.
+	workers = 32
+	// gather is how long the engine waits after a step for more to change.
+	gather = 10 * time.Millisecond
+	// clockCheck is the longest sleep while something is planned: clocks are set, and machines
+	// sleep.
+	clockCheck = 10 * time.Minute
+)
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (e *Engine) NeedLeaderElection() bool { return true }
+
+// Start works until the context ends. What the Secrets hold, and which certificates there are
+// to be, has to be known by then: what is not known is taken for missing.
+func (e *Engine) Start(ctx context.Context) error {
+	work := make(chan func(context.Context))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer close(work)
+	for range workers {
+		running.Go(func() {
+			for do := range work {
+				do(ctx)
+			}
+		})
+	}
+	if e.Proxies != nil {
+		running.Go(func() { e.follow(ctx) })
+	}
+	running.Go(func() { e.followAuthority(ctx) })
+	for {
+		jobs, change, wake := e.step(e.Clock.Now())
+		if change != nil {
+			// Not among the workers: it never waits for certificates.
+			running.Go(func() { e.finishRoot(*change, e.performRoot(ctx, *change)) })
+		}
+		for _, j := range jobs {
+			select {
+			case work <- func(ctx context.Context) { e.finish(j, e.perform(ctx, j)) }:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if !e.sleep(ctx, wake) {
+			return nil
+		}
+	}
+}
+
+// sleep waits until something changes, or until the time given; it returns false at the end.
+func (e *Engine) sleep(ctx context.Context, until time.Time) bool {
+	var due <-chan time.Time
+	if !until.IsZero() {
+		timer := e.Clock.NewTimer(max(until.Sub(e.Clock.Now()), gather))
+		defer timer.Stop()
+		due = timer.C()
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-due:
+		return true
+	case <-e.poke:
+	}
+	// What changes comes in numbers.
+	timer := e.Clock.NewTimer(gather)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C():
+		return true
+	}
+}
+
+// follow has the proxies looked at when they report something new.
+func (e *Engine) follow(ctx context.Context) {
+	for {
+		changes := e.Proxies.Changes()
+		e.mu.Lock()
+		e.news = true
+		e.mu.Unlock()
+		e.Poke()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changes:
+		}
+	}
+}
+
+// followAuthority has everything looked at again when the authority changes.
+func (e *Engine) followAuthority(ctx context.Context) {
+	for {
+		changes := e.Source.Changes()
+		e.mu.Lock()
+		e.root.changed = true
+		e.touchAll()
+		e.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changes:
+		}
+	}
+}

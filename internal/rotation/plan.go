@@ -1,0 +1,212 @@
+package rotation
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"fairlead.dev/fairlead/internal/pki"
+	"fairlead.dev/fairlead/internal/pki/renewal"
+)
+
+// planPace is the least time between two plans of one group.
+const planPace = 100 * time.Millisecond
+
+// group are the holders that share a policy, and its limits.
+type group struct {
+	terms   *Terms
+	members map[string]*holder
+	// changed: something was learnt since the last plan, which was made at planned; the next
+	// slot of a member comes at next, and wake is when to plan anew.
+	changed             bool
+	planned, next, wake time.Time
+	plan                renewal.Plan
+	// recent are the times of renewals within the last hour.
+	recent []time.Time
+}
+
+// join puts a holder into the group that it belongs to, or into none.
+func (e *Engine) join(h *holder) {
+	name, terms := "", e.terms(h)
+	member := terms != nil && !h.certificate().NotAfter.IsZero()
+	if member {
+		name = terms.Group
+		if terms.Auto {
+			name += "@" + h.key.Namespace // whose traffic is learnt
+		}
+	}
+	if h.grouped && (!member || h.group != name) {
+		was := e.groups[h.group]
+		delete(was.members, h.id)
+		was.changed = true
+		if len(was.members) == 0 {
+			delete(e.groups, h.group)
+		}
+		h.grouped, h.slot = false, renewal.Slot{}
+	}
+	if !member {
+		return
+	}
+	g := e.groups[name]
+	if g == nil {
+		g = &group{members: map[string]*holder{}}
+		e.groups[name] = g
+	}
+	h.grouped, h.group = true, name
+	g.members[h.id], g.terms, g.changed = h, terms, true
+}
+
+// plan returns the renewals of a group for which the time has come.
+func (e *Engine) plan(g *group, now time.Time) []job {
+	if wait := e.settled.Sub(now); wait > 0 && wait <= e.Settle {
+		g.wake = e.settled
+		return nil
+	}
+	back := now.Before(g.planned)
+	if !g.changed && !back && now.Before(g.next) {
+		// The time has come to see whether the clock still goes as it did, and it does.
+		g.wake = earliest(g.next, now.Add(clockCheck))
+		return nil
+	}
+	if paced := g.planned.Add(planPace); !back && now.Before(paced) {
+		g.wake = paced
+		return nil
+	}
+	var members []*holder
+	var holders []renewal.Holder
+	authority := e.Source.Get()
+	next := time.Time{}
+	for _, id := range slices.Sorted(maps.Keys(g.members)) {
+		h := g.members[id]
+		if now.Before(h.retryAt) && !h.busy {
+			next = earliest(next, h.retryAt)
+			continue
+		}
+		members = append(members, h)
+		holders = append(holders, e.state(h, authority, now))
+	}
+	g.recent = slices.DeleteFunc(g.recent, func(at time.Time) bool { return now.Sub(at).Abs() >= time.Hour })
+	policy := e.policy(g, now)
+	before := g.plan.Paused
+	g.plan = policy.Plan(now, holders, e.health.Health(now), g.recent)
+	g.changed, g.planned = false, now
+	g.wake = earliest(g.plan.Wake, next)
+	missed := 0
+	for i, h := range members {
+		slot := g.plan.Slots[i]
+		if slot.Missed > h.slot.Missed {
+			missed++
+		}
+		h.slot = slot
+		if slot.At.After(now) {
+			next = earliest(next, slot.At)
+		}
+	}
+	g.next = next
+	e.tellPlan(g, before, missed)
+	if len(g.plan.Now) < g.plan.Due || g.plan.Unproven > 0 || g.next.IsZero() {
+		g.next = g.wake
+	}
+	var jobs []job
+	for _, order := range g.plan.Now {
+		h := g.members[order.ID]
+		if h.busy {
+			continue
+		}
+		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks()}
+		g.recent = append(g.recent, now)
+		jobs = append(jobs, j)
+	}
+	return jobs
+}
+
+// state is what planning has to know of a holder.
+func (e *Engine) state(h *holder, authority *pki.Authority, now time.Time) renewal.Holder {
+	state := renewal.Holder{Certificate: h.certificate(), Canary: e.isCanary(h), Forced: e.forced(h), Moved: e.moved(h, authority)}
+	state.Unproven = e.unproven(h)
+	if h.busy {
+		state.Unproven = now
+	}
+	return state
+}
+
+// certificate is the one that a holder has.
+func (h *holder) certificate() renewal.Certificate {
+	c := renewal.Certificate{ID: h.id}
+	switch {
+	case h.held != nil && h.held.Fault == "":
+		c.NotBefore, c.NotAfter = h.held.NotBefore, h.held.NotAfter
+	case h.proxy != nil && h.proxy.Report.GetCertificate().GetNotAfter() != nil:
+		served := h.proxy.Report.GetCertificate()
+		c.NotBefore, c.NotAfter = served.GetNotBefore().AsTime(), served.GetNotAfter().AsTime()
+	}
+	return c
+}
+
+// asks is the request by hand that stands for a Secret.
+func (h *holder) asks() string {
+	asks := ""
+	if h.subject != nil {
+		asks = h.subject.Forced
+	}
+	if h.held != nil && h.held.Asked != "" {
+		asks += "|" + h.held.Asked
+	}
+	return asks
+}
+
+// forced reports whether somebody asked for a new certificate who has not got it yet. What
+// was asked for a service account goes for its proxies too: theirs have to be newer than the
+// Secret's that answered the request.
+func (e *Engine) forced(h *holder) bool {
+	if h.proxy == nil {
+		asks := h.asks()
+		return asks != "" && h.held != nil && asks != h.held.Record.Forced
+	}
+	s := e.served[h.proxy.Identity]
+	if s == nil {
+		return false
+	}
+	stored := e.holders[s.Key]
+	if stored == nil || stored.held == nil || stored.held.Record.Forced == "" || stored.asks() != stored.held.Record.Forced {
+		return false
+	}
+	return h.certificate().NotBefore.Add(tolerance).Before(stored.held.Record.At)
+}
+
+// moved reports whether a certificate is of an authority, an issuer or a kind of key that is
+// no longer wanted.
+func (e *Engine) moved(h *holder, authority *pki.Authority) bool {
+	if h.proxy != nil {
+		return h.proxy.Report.GetCertificate().GetRoot() != pki.RootID(authority.Signer().Root)
+	}
+	return h.held.Issuer != h.subject.Issuer || h.held.KeyAlgorithm != h.subject.Algorithm ||
+		h.subject.Issuer == "" && h.held.Root != pki.RootID(authority.Signer().Root)
+}
+
+func (e *Engine) isCanary(h *holder) bool {
+	if h.subject != nil {
+		return h.subject.Canary
+	}
+	s := e.served[h.proxy.Identity]
+	return s != nil && s.Canary
+}
+
+// tellPlan tells what is new about a group.
+func (e *Engine) tellPlan(g *group, before string, missed int) {
+	if missed > 0 {
+		e.Metrics.missed(missed)
+		e.notifyGroup(g, true, "WindowMissed", fmt.Sprintf("%d certificates were not renewed in the window that they were meant for; they are in the next one, or before they expire", missed))
+	}
+	switch paused := g.plan.Paused; {
+	case paused == before:
+	case paused != "":
+		e.Log.Warn("Paused renewals", "group", g.terms.Group, "why", paused)
+		e.notifyGroup(g, true, "Paused", "renewals wait, but for emergencies: "+paused)
+	default:
+		e.Log.Info("Resumed renewals", "group", g.terms.Group)
+		e.notifyGroup(g, false, "Resumed", "renewals go on")
+	}
+	e.changedFor(g.terms.Object)
+}

@@ -1,0 +1,69 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+
+	"fairlead.dev/fairlead/internal/pki/renewal"
+)
+
+// count counts what was done, and tells of what people want to know.
+func (e *Engine) count(h *holder, j job, now time.Time) {
+	e.Metrics.done(j.reason)
+	subject := h.subject
+	switch j.reason {
+	case reasonTrust, reasonUnwanted:
+		e.Log.Debug("Changed a Secret", "secret", j.key, "reason", j.reason)
+		return
+	case renewal.ReasonNew:
+		e.Log.Debug("Issued a certificate", "for", j.key)
+		return
+	case renewal.ReasonDamaged:
+		e.Log.Warn("Restored a Secret", "secret", j.key, "why", j.why)
+		e.notify(subject, true, "SecretRestored", fmt.Sprintf("%s was written anew: %s", j.key, j.why))
+	case renewal.ReasonEmergency:
+		e.Log.Warn("Renewed a certificate in an emergency: no window was left for it", "for", j.key)
+		e.notify(subject, true, "RenewedInEmergency", fmt.Sprintf("%s was renewed outside its windows: none was left before its expiry", j.key))
+	default:
+		e.Log.Info("Renewed a certificate", "for", j.key, "reason", j.reason)
+		e.notify(subject, false, "Renewed", fmt.Sprintf("%s was renewed (%s)", j.key, j.reason))
+	}
+	e.told(subject)
+}
+
+// notify tells the service account and the MeshCertificate of a subject.
+func (e *Engine) notify(s *Subject, warning bool, reason, message string) {
+	if s == nil {
+		return
+	}
+	e.notifyObject(Object{Kind: "ServiceAccount", Namespace: s.Identity.Namespace, Name: s.Identity.ServiceAccount}, warning, reason, message)
+	if warning {
+		e.notifyObject(s.Object, warning, reason, message)
+	}
+}
+
+// notifyGroup tells the object that has a group's terms.
+func (e *Engine) notifyGroup(g *group, warning bool, reason, message string) {
+	e.notifyObject(e.tellable(g.terms.Object), warning, reason, message)
+}
+
+func (e *Engine) notifyObject(object Object, warning bool, reason, message string) {
+	if e.Notify != nil && object != (Object{}) {
+		e.Notify(Event{Object: object, Warning: warning, Reason: reason, Message: message})
+	}
+}
+
+// changedFor has an object's status looked at again.
+func (e *Engine) changedFor(object Object) {
+	if object = e.tellable(object); e.Changed != nil && object != (Object{}) {
+		e.Changed(object)
+	}
+}
+
+// tellable is the object itself, or mesh-root for what has no object of its own.
+func (e *Engine) tellable(object Object) Object {
+	if object == (Object{}) && e.root.terms != nil {
+		return e.root.terms.Object
+	}
+	return object
+}
