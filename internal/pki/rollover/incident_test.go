@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -26,21 +27,19 @@ func TestIncidentTheOldRootStaysAsLongAsASilentProxyMayServeIt(t *testing.T) {
 
 // Pods that start in the middle of it, and ones of which only the Pod is known.
 func TestIncidentANewPodWithoutAReportHoldsTheChange(t *testing.T) {
-	w := newWorld(t, 5)
-	w.rotate = "now"
-	w.run(6*time.Hour, "preparation", w.at(Prepared))
-	mute := w.join()
-	mute.silent = true
-	w.idle(24 * time.Hour)
-	if w.active != 1 || len(w.waiting.For) != 1 || !strings.Contains(w.waiting.For[0].Reason, "not reported") {
-		t.Fatalf("%+v %+v", w.state, w.waiting)
-	}
-	for name, a := range w.agents {
-		if a == mute {
-			delete(w.agents, name)
+	for _, phase := range []Phase{Prepared, TrustDistributed} {
+		w := newWorld(t, 5)
+		w.rotate = "now"
+		w.run(6*time.Hour, string(phase), w.at(phase))
+		mute := w.join()
+		mute.silent = true
+		w.idle(24 * time.Hour)
+		if w.active != 1 || len(w.waiting.For) != 1 || !strings.Contains(w.waiting.For[0].Reason, "not reported") {
+			t.Fatalf("in %s: %+v %+v", phase, w.state, w.waiting)
 		}
+		maps.DeleteFunc(w.agents, func(_ string, a *agent) bool { return a == mute })
+		w.run(6*time.Hour, "generation 2", w.stableAt(2))
 	}
-	w.run(6*time.Hour, "generation 2", w.stableAt(2))
 }
 
 // Strimzi#8402 and #1010: the operator died in the middle of a change and did not know its phase
