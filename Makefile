@@ -89,7 +89,7 @@ lint-fix: $(BIN)/golangci-lint ## Like lint, and mend what can be mended.
 
 .PHONY: tidy
 tidy: ## Tidy every go.mod.
-	@for module in . hack/kube hack/tools hack/lint; do (cd $$module && go mod tidy); done
+	@for module in . test/certmanager hack/kube hack/tools hack/lint; do (cd $$module && go mod tidy); done
 
 ##@ Test
 
@@ -100,6 +100,10 @@ unit: ## Run the tests that start no other program.
 .PHONY: suites
 suites: build kube envoy ## Run the suites on the real API server and the real Envoy.
 	@packages=$$(hack/packages.sh suites $(PKG)); $(TEST) -count=1 -timeout 20m $$packages
+
+.PHONY: test-certmanager
+test-certmanager: kube ## Have certificates issued by cert-manager's real controllers, on the real API server. A module of its own.
+	@cd test/certmanager && go test -count=1 -timeout 5m ./...
 
 .PHONY: test-net
 test-net: envoy ## Try the redirect rules in network namespaces, with the real Envoy. Needs root and ip(8).

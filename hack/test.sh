@@ -38,10 +38,12 @@ fi
 step "Development tools (built once, into bin/)" make tools
 step "Generated files are what the source gives" make check-generated
 step "go.mod is tidy" go mod tidy -diff
+step "go.mod of test/certmanager is tidy" go -C test/certmanager mod tidy -diff
 step "Fairlead's own programs" make build
 step "Format, vet, house rules, imports between rooms" make lint
 step "Unit tests, $race" make unit
 step "Real programs: Envoy" make envoy
 step "Real programs: Kubernetes and etcd (built once, minutes the first time)" make kube
 step "Suites on the real API server and the real Envoy, $race" make suites
+step "Certificates by cert-manager's real controllers" make test-certmanager
 step "The demo, as a person runs it" env CI=true make demo

@@ -1,0 +1,96 @@
+package certmanager
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"fairlead.dev/fairlead/internal/pki"
+)
+
+var errSelfSigned = errors.New("the issuer has each certificate signed by its own key, so nobody could trust it: name an issuer that signs with an authority, such as one of the type ca")
+
+// checkNames sees to it that nothing but the identity is asked for: cert-manager signs the names
+// that stand in the signing request.
+func checkNames(identity pki.Identity, csr []byte) error {
+	request, err := x509.ParseCertificateRequest(csr)
+	if err != nil {
+		return fmt.Errorf("the signing request for %s cannot be read: %w", identity, err)
+	}
+	others := len(request.DNSNames) + len(request.IPAddresses) + len(request.EmailAddresses)
+	if len(request.URIs) != 1 || request.URIs[0].String() != identity.String() || others > 0 || request.Subject.CommonName != "" {
+		return fmt.Errorf("the signing request has to name %s and nothing else, neither in its subject nor as a DNS name or address", identity)
+	}
+	return nil
+}
+
+// check takes what came back if it is what was asked for, and puts it into the form of
+// issuer.Issuer: the chain without the root.
+func (s status) check(request pki.Request, now time.Time) (chain, roots []byte, err error) {
+	certificates, err := pki.ParseCertificates(s.Certificate)
+	if err != nil {
+		return nil, nil, fmt.Errorf("what was issued cannot be read: %w", err)
+	}
+	leaf := certificates[0]
+	if leaf.Subject.String() == leaf.Issuer.String() && leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
+		return nil, nil, errSelfSigned
+	}
+	trusted, err := s.roots(certificates)
+	if err != nil {
+		return nil, nil, err
+	}
+	between := slices.DeleteFunc(certificates[1:], func(c *x509.Certificate) bool { return slices.ContainsFunc(trusted, c.Equal) })
+	if err := checkLeaf(leaf, between, trusted, request, now); err != nil {
+		return nil, nil, fmt.Errorf("what was issued for %s is not used: %w", request.Identity, err)
+	}
+	return pki.EncodeCertificates(append([]*x509.Certificate{leaf}, between...)...), pki.EncodeCertificates(trusted...), nil
+}
+
+// roots are what the issuer tells or, if it tells none, what its chain ends with.
+func (s status) roots(chain []*x509.Certificate) ([]*x509.Certificate, error) {
+	if len(s.CA) > 0 {
+		roots, err := pki.ParseCertificates(s.CA)
+		if err != nil {
+			return nil, fmt.Errorf("status.ca cannot be read: %w", err)
+		}
+		return roots, nil
+	}
+	if top := chain[len(chain)-1]; top.IsCA && top.CheckSignatureFrom(top) == nil {
+		return []*x509.Certificate{top}, nil
+	}
+	return nil, errors.New("the issuer does not tell its root, neither in status.ca nor at the end of the chain: have it tell it, or bring root and signing key as files")
+}
+
+func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, request pki.Request, now time.Time) error {
+	identity, err := pki.IdentityOf(leaf)
+	if err != nil {
+		return err
+	}
+	key, isKey := request.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	switch {
+	case identity != request.Identity:
+		return fmt.Errorf("it is for %s", identity)
+	case len(leaf.DNSNames)+len(leaf.IPAddresses)+len(leaf.EmailAddresses) > 0:
+		return errors.New("it has names that were not asked for")
+	case leaf.IsCA:
+		return errors.New("it is an authority's")
+	case !isKey || !key.Equal(leaf.PublicKey):
+		return errors.New("it is for another key")
+	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
+		return errors.New("it is not for both server and client authentication, which a proxy's has to be")
+	}
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	for _, c := range between {
+		options.Intermediates.AddCert(c)
+	}
+	for _, c := range roots {
+		options.Roots.AddCert(c)
+	}
+	if _, err := leaf.Verify(options); err != nil {
+		return fmt.Errorf("it does not lead to the issuer's root: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package certmanager
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"fairlead.dev/fairlead/internal/pki"
+	"fairlead.dev/fairlead/internal/pki/issuer"
+	"fairlead.dev/fairlead/internal/pki/issuer/certmanager"
+)
+
+func TestAClusterIssuerOfTheTypeCAIssuesForEveryKindOfKey(t *testing.T) {
+	root := newAuthority(t, "mesh", resources)
+	clusterIssuer(t, "mesh", authorityConfig("mesh"))
+	o := options("ClusterIssuer", "mesh", approving)
+	for _, algorithm := range []pki.KeyAlgorithm{pki.ECDSAP256, pki.ECDSAP384, pki.RSA2048, pki.Ed25519} {
+		key := newKey(t, algorithm)
+		request := pki.Request{Identity: reviews, PublicKey: key.Public(), Lifetime: 2160 * time.Hour}
+		chain, roots, err := issueFor(t, o, request, key)
+		if err != nil {
+			t.Fatal(algorithm, err)
+		}
+		if len(chain) != 1 || len(roots) != 1 || !roots[0].Equal(root) {
+			t.Errorf("%s: a chain of %d, and %d roots: %v", algorithm, len(chain), len(roots), roots)
+		}
+		if lifetime := chain[0].NotAfter.Sub(chain[0].NotBefore).Round(time.Minute); lifetime != request.Lifetime {
+			t.Errorf("%s: valid for %s", algorithm, lifetime)
+		}
+		// What a proxy gets is taken by the rules for Secrets, and the root makes a generation.
+		files, err := pki.Files(key, pki.EncodeCertificates(chain...), pki.EncodeCertificates(roots...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pki.CheckSecret(files, reviews, pki.EncodeCertificates(root), time.Now()); err != nil {
+			t.Errorf("%s: %s", algorithm, err)
+		}
+	}
+	if _, err := pki.FromIssuer(certmanager.New(o).Name(), root); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnIssuerOfANamespaceIssuesThere(t *testing.T) {
+	newAuthority(t, "local", approving)
+	i := &cmapi.Issuer{ObjectMeta: metav1.ObjectMeta{Name: "local"}, Spec: cmapi.IssuerSpec{IssuerConfig: authorityConfig("local")}}
+	if _, err := cluster.cm.CertmanagerV1().Issuers(approving).Create(t.Context(), i, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	o := options("", "local", approving)
+	if _, _, _, err := issue(t, o); err != nil {
+		t.Error(err)
+	}
+	if name := certmanager.New(o).Name(); name != "Issuer/mesh/local" {
+		t.Errorf("its name is %s", name)
+	}
+}
+
+// The authority behind an issuer was changed: what comes back leads to another root, which is
+// how the mesh learns of it.
+func TestANewRootBehindAnIssuerIsTold(t *testing.T) {
+	newAuthority(t, "moving", resources)
+	clusterIssuer(t, "moving", authorityConfig("moving"))
+	o := options("ClusterIssuer", "moving", approving)
+	_, _, before, err := issue(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newAuthority(t, "moved", resources)
+	data, err := cluster.kubernetes.CoreV1().Secrets(resources).Get(t.Context(), "moved", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data.ObjectMeta = metav1.ObjectMeta{Name: "moving", Namespace: resources}
+	if _, err := cluster.kubernetes.CoreV1().Secrets(resources).Update(t.Context(), data, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		_, _, after, err := issue(t, o)
+		if err == nil && after[0].Equal(other) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the root stays %s: %v", before[0].Subject, err)
+		}
+	}
+}
+
+func TestASelfSignedIssuerIsRefusedWithTheReason(t *testing.T) {
+	_, _, _, err := issue(t, options("ClusterIssuer", selfSigned(t), approving))
+	if reasonOf(t, err) != issuer.Invalid || issuer.Retryable(err) || !strings.Contains(err.Error(), "nobody could trust it") {
+		t.Error(err)
+	}
+}
+
+func TestAVanishedIssuerIsMissedAndThenUsed(t *testing.T) {
+	o := options("ClusterIssuer", "late", approving)
+	o.Timeout = 2 * time.Second
+	_, _, _, err := issue(t, o)
+	if reasonOf(t, err) != issuer.Missing || !issuer.Retryable(err) || !strings.Contains(err.Error(), "name another in issuerRef") {
+		t.Error(err)
+	}
+	newAuthority(t, "late", resources)
+	clusterIssuer(t, "late", authorityConfig("late"))
+	o.Timeout = 20 * time.Second
+	if _, _, _, err := issue(t, o); err != nil {
+		t.Error(err)
+	}
+	if reasonOf(t, errBeforeInstall) != issuer.Missing || !strings.Contains(errBeforeInstall.Error(), "install cert-manager") {
+		t.Error("without cert-manager:", errBeforeInstall)
+	}
+}
+
+func TestWhyNothingWasIssuedIsTold(t *testing.T) {
+	external := options("Signer", "theirs", strict)
+	external.Group = "example.com"
+	approve := func(r *cmapi.CertificateRequest) {
+		condition(r, cmapi.CertificateRequestConditionApproved, cmmeta.ConditionTrue, "policy", "as agreed")
+	}
+	for name, c := range map[string]struct {
+		decide func(*cmapi.CertificateRequest)
+		reason issuer.Reason
+		words  string
+	}{
+		"denied": {func(r *cmapi.CertificateRequest) {
+			condition(r, cmapi.CertificateRequestConditionDenied, cmmeta.ConditionTrue, "policy", "not this service account")
+		}, issuer.Denied, "not this service account"},
+		"called invalid": {func(r *cmapi.CertificateRequest) {
+			condition(r, cmapi.CertificateRequestConditionInvalidRequest, cmmeta.ConditionTrue, "duration", "too long")
+		}, issuer.Invalid, "too long"},
+		"failed": {func(r *cmapi.CertificateRequest) {
+			approve(r)
+			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, cmapi.CertificateRequestReasonFailed, "the device is on fire")
+		}, issuer.Failed, "the device is on fire"},
+		"never approved": {func(*cmapi.CertificateRequest) {}, issuer.NotReady, "nobody approved the request in time"},
+		"never signed":   {approve, issuer.NotReady, `nobody signs for Signer "theirs" of group example.com`},
+		"signed and not approved": {func(r *cmapi.CertificateRequest) {
+			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
+		}, issuer.NotReady, "nobody approved the request in time"},
+		"signed without a certificate": {func(r *cmapi.CertificateRequest) {
+			approve(r)
+			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
+		}, issuer.Invalid, "cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := external
+			if c.reason == issuer.NotReady {
+				o.Timeout = 2 * time.Second
+			}
+			var deciding sync.WaitGroup
+			deciding.Go(func() { decide(t, strict, c.decide) })
+			_, _, _, err := issue(t, o)
+			deciding.Wait()
+			if reasonOf(t, err) != c.reason || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestARequestThatSomebodyDeletesIsNotWaitedFor(t *testing.T) {
+	var deleting sync.WaitGroup
+	deleting.Go(func() {
+		r := awaitRequest(t, strict, func(r *cmapi.CertificateRequest) bool {
+			return r.Annotations["mesh.fairlead.dev/identity"] == reviews.String()
+		})
+		if err := cluster.cm.CertmanagerV1().CertificateRequests(strict).Delete(t.Context(), r.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	_, _, _, err := issue(t, options("ClusterIssuer", "mesh", strict))
+	deleting.Wait()
+	if reasonOf(t, err) != issuer.Failed || !strings.Contains(err.Error(), "deleted by somebody") {
+		t.Error(err)
+	}
+}
+
+// An issuer outside may answer with anything.
+func TestACertificateThatWasNotAskedForIsNotTaken(t *testing.T) {
+	authority, err := pki.NewGeneration(1, "cluster.local", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := pki.EncodeCertificates(authority.Root)
+	other, err := pki.NewGeneration(1, "cluster.local", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newKey(t, pki.ECDSAP256).Public()
+	for name, c := range map[string]struct {
+		change func(*pki.Request)
+		ca     []byte
+		words  string
+	}{
+		"as asked for":            {func(*pki.Request) {}, root, ""},
+		"another account":         {func(r *pki.Request) { r.Identity.ServiceAccount = "ratings" }, root, "it is for spiffe://cluster.local/ns/shop/sa/ratings"},
+		"another key":             {func(r *pki.Request) { r.PublicKey = stranger }, root, "another key"},
+		"a name besides":          {func(r *pki.Request) { r.DNSNames = []string{"bank.example"} }, root, "names that were not asked for"},
+		"another root":            {func(*pki.Request) {}, pki.EncodeCertificates(other.Root), "does not lead to the issuer's root"},
+		"a root that is not told": {func(*pki.Request) {}, nil, "does not tell its root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := newKey(t, pki.ECDSAP256)
+			asked := pki.Request{Identity: reviews, PublicKey: key.Public(), Lifetime: time.Hour / 2}
+			answered := asked
+			c.change(&answered)
+			_, chain, err := authority.Sign(answered, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := options("Signer", "theirs", strict)
+			o.Group = "example.com"
+			var signing sync.WaitGroup
+			signing.Go(func() {
+				decide(t, strict, func(r *cmapi.CertificateRequest) {
+					r.Status.Certificate, r.Status.CA = chain, c.ca
+					condition(r, cmapi.CertificateRequestConditionApproved, cmmeta.ConditionTrue, "policy", "as agreed")
+					condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
+				})
+			})
+			_, _, err = issueFor(t, o, asked, key)
+			signing.Wait()
+			if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestOnlyTheIdentityIsAskedFor(t *testing.T) {
+	key := newKey(t, pki.ECDSAP256)
+	request := pki.Request{Identity: reviews, PublicKey: key.Public(), Lifetime: time.Hour}
+	other := request
+	other.Identity.Namespace = "bank"
+	named := request
+	named.DNSNames = []string{"bank.example"}
+	for name, wrong := range map[string]pki.Request{"another identity": other, "a DNS name": named} {
+		csr, err := pki.NewCSR(key, wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = certmanager.New(options("ClusterIssuer", "mesh", approving)).Issue(t.Context(), request, csr)
+		if reasonOf(t, err) != issuer.Invalid || !strings.Contains(err.Error(), "and nothing else") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRequestsOfAManagerThatDiedAreSwept(t *testing.T) {
+	request := &cmapi.CertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: "left", Namespace: strict, Labels: map[string]string{"app.kubernetes.io/managed-by": "fairlead"}},
+		Spec:       cmapi.CertificateRequestSpec{Request: []byte("x"), IssuerRef: cmmeta.IssuerReference{Name: "mesh"}},
+	}
+	if _, err := cluster.cm.CertmanagerV1().CertificateRequests(strict).Create(t.Context(), request, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	o := options("ClusterIssuer", "mesh", strict)
+	for _, c := range []struct {
+		after time.Duration
+		left  int
+	}{{0, 1}, {time.Hour, 0}} {
+		o.Clock = clocktesting.NewFakePassiveClock(time.Now().Add(c.after))
+		if err := certmanager.New(o).Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found, err := cluster.cm.CertmanagerV1().CertificateRequests(strict).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Items) != c.left {
+			t.Errorf("after %s, %d are left", c.after, len(found.Items))
+		}
+	}
+}
