@@ -12,3 +12,10 @@ package controllers
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=create
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=fairlead,verbs=get;list;watch;patch
+
+// The mesh's authority, and the roots that it tells of. What is to be created cannot be limited
+// by name.
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets,resourceNames=fairlead-authority,verbs=get;list;watch;update
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,resourceNames=fairlead-trust,verbs=update
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets;configmaps,verbs=create
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create

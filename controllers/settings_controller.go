@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -57,7 +58,7 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	read, err := r.read(&configMap)
+	read, err := readSettings(&configMap, r.Clock.Now())
 	if err != nil {
 		r.refuse(&configMap, err)
 		return ctrl.Result{}, nil
@@ -69,7 +70,23 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	return ctrl.Result{}, nil
 }
 
-func (r *SettingsReconciler) read(configMap *corev1.ConfigMap) (*settings.Settings, error) {
+// ReadSettings returns what the ConfigMap in the manager's namespace says now, for what is
+// settled before anything is watched. Without a ConfigMap, or with one that cannot be used,
+// which the reconciler tells, these are the settings of a mesh without one.
+func ReadSettings(ctx context.Context, reader client.Reader, namespace string, now time.Time) (*settings.Settings, error) {
+	var configMap corev1.ConfigMap
+	key := client.ObjectKey{Namespace: namespace, Name: settings.Name}
+	if err := reader.Get(ctx, key, &configMap); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read the mesh's settings in ConfigMap %s: %w", key, err)
+	}
+	read, err := readSettings(&configMap, now)
+	if err != nil {
+		return settings.Default(), nil //nolint:nilerr // said above
+	}
+	return read, nil
+}
+
+func readSettings(configMap *corev1.ConfigMap, now time.Time) (*settings.Settings, error) {
 	text, found := configMap.Data[settings.Key]
 	if !found {
 		return nil, fmt.Errorf("it has no entry %s", settings.Key)
@@ -78,7 +95,7 @@ func (r *SettingsReconciler) read(configMap *corev1.ConfigMap) (*settings.Settin
 	if err != nil {
 		return nil, err
 	}
-	return read, read.Check(r.Clock.Now())
+	return read, read.Check(now)
 }
 
 func (r *SettingsReconciler) refuse(configMap *corev1.ConfigMap, fault error) {

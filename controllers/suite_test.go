@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"go.uber.org/goleak"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
 	"fairlead.dev/fairlead/test/testenv"
@@ -56,7 +58,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(api.Stop()).To(Succeed()) })
 
 	scheme = runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
 	Expect(builder.AddToScheme(scheme)).To(Succeed())
 	writer, err = client.New(api.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -85,10 +87,23 @@ type replica struct {
 	store    *mesh.Store
 	table    *status.Table
 	settings *settings.Holder
+	// source has what authority has read; the leader makes one if there is none.
+	source    *pki.Source
+	authority *controllers.Authority
 	// elected is closed once the replica leads.
 	elected <-chan struct{}
 	// stop ends the replica before the spec does.
 	stop func()
+}
+
+// asManager is access with the rights that config/rbac gives the manager.
+func asManager() *rest.Config {
+	access := rest.CopyConfig(api.Config)
+	access.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:fairlead-system:fairlead-manager",
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:fairlead-system", "system:authenticated"},
+	}
+	return access
 }
 
 // startReplica starts a manager with the rights that config/rbac gives it, and waits until
@@ -96,12 +111,7 @@ type replica struct {
 // without an election leads. It ends with the spec, if not before.
 func startReplica(election string) *replica {
 	GinkgoHelper()
-	access := rest.CopyConfig(api.Config)
-	access.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:fairlead-system:fairlead-manager",
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:fairlead-system", "system:authenticated"},
-	}
-	manager, err := ctrl.NewManager(access, ctrl.Options{
+	manager, err := ctrl.NewManager(asManager(), ctrl.Options{
 		Scheme:  scheme,
 		Cache:   controllers.CacheOptions("fairlead-system"),
 		Metrics: metricsserver.Options{BindAddress: "0"},
@@ -116,13 +126,20 @@ func startReplica(election string) *replica {
 		RetryPeriod:                   new(100 * time.Millisecond),
 	})
 	Expect(err).NotTo(HaveOccurred())
-	r := &replica{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), settings: settings.NewHolder(), elected: manager.Elected()}
+	r := &replica{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), settings: settings.NewHolder(), source: pki.NewSource(), elected: manager.Elected()}
+	log := slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ctx, cancel := context.WithCancel(context.Background())
 	primer, err := controllers.Setup(ctx, manager, controllers.Options{
 		Store: r.store, Table: r.table, Clock: clock.RealClock{},
 		Convert:   convert.Options{ClusterDomain: "cluster.local"},
-		Namespace: "fairlead-system", Settings: r.settings,
-		Log: slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Namespace: "fairlead-system", Settings: r.settings, Log: log,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	r.authority, err = controllers.NewAuthority(manager, controllers.AuthorityOptions{
+		Namespace: "fairlead-system", Source: r.source, Clock: clock.RealClock{}, Log: log,
+		First: func(now time.Time) (*pki.Generation, error) {
+			return pki.NewGeneration(1, "cluster.local", now, 365*24*time.Hour)
+		},
 	})
 	Expect(err).NotTo(HaveOccurred())
 
