@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -17,6 +18,7 @@ import (
 	_ "time/tzdata" // windows name zones, and the image has no database of its own
 
 	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,8 +34,11 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
+	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/pki"
+	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/publish"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
@@ -53,10 +58,18 @@ const maxSocketPath = 107
 // homeNamespace is where config/ puts the manager.
 const homeNamespace = "fairlead-system"
 
+// serviceAccount is whom the manager runs as, by config/; agents know it by that.
+const serviceAccount = "fairlead-manager"
+
+// rootLifetime is that of the first root.
+const rootLifetime = 365 * 24 * time.Hour
+
 // options are what the command line says.
 type options struct {
 	namespace               string
 	xdsSocket               string
+	xdsAddress              string
+	authorityDir            string
 	metricsAddress          string
 	healthAddress           string
 	leaderElect             bool
@@ -94,7 +107,11 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 	flags.SetOutput(output)
 	config.RegisterFlags(flags)
 	flags.StringVar(&s.xdsSocket, "xds-socket", "/run/fairlead/xds/xds.sock",
-		"path of the Unix socket on which proxies are served; its folder is made for this user alone")
+		"path of the Unix socket on which proxies are served, to whoever reaches it; its folder is made for this user alone. Empty: none")
+	flags.StringVar(&s.xdsAddress, "xds-address", ":15012",
+		"HOST:PORT on which proxies and agents are served by TLS, to those that prove who they are. Empty: none")
+	flags.StringVar(&s.authorityDir, "authority-dir", "",
+		"folder with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem: an authority to sign with. Empty: the manager makes one")
 	flags.StringVar(&s.metricsAddress, "metrics-bind-address", "0", "address for Prometheus metrics over HTTP, such as :8080; 0 serves none")
 	flags.StringVar(&s.healthAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz; 0 serves none")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "let one of several replicas write status; needed wherever more than one runs")
@@ -114,8 +131,14 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		faults = append(faults, fmt.Errorf("unexpected argument %q: everything is given by flags", flags.Arg(0)))
 	}
-	if s.xdsSocket == "" || len(s.xdsSocket) > maxSocketPath {
-		faults = append(faults, fmt.Errorf("--xds-socket %q: give a path of 1 to %d bytes, which is what Unix sockets take", s.xdsSocket, maxSocketPath))
+	if len(s.xdsSocket) > maxSocketPath {
+		faults = append(faults, fmt.Errorf("--xds-socket %q: give a path of at most %d bytes, which is what Unix sockets take", s.xdsSocket, maxSocketPath))
+	}
+	if s.xdsSocket == "" && s.xdsAddress == "" {
+		faults = append(faults, errors.New("--xds-socket and --xds-address are both empty: give one, or no proxy is served"))
+	}
+	if _, _, err := net.SplitHostPort(s.xdsAddress); s.xdsAddress != "" && err != nil {
+		faults = append(faults, fmt.Errorf("--xds-address %q: write HOST:PORT, or :PORT for every address of this machine", s.xdsAddress))
 	}
 	if s.logFormat != "text" && s.logFormat != "json" {
 		faults = append(faults, fmt.Errorf("--log-format %q: write text or json", s.logFormat))
@@ -188,7 +211,7 @@ func run(ctx context.Context, s options, log *slog.Logger) error {
 func newManager(access *rest.Config, s options) (manager.Manager, error) {
 	// Only what is read: the whole of client-go's scheme costs memory.
 	scheme := runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
@@ -213,11 +236,17 @@ func newManager(access *rest.Config, s options) (manager.Manager, error) {
 func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logger) (<-chan struct{}, error) {
 	wallClock := clock.RealClock{}
 	store := mesh.NewStore()
+	held := settings.NewHolder()
+	read, err := controllers.ReadSettings(ctx, m.GetAPIReader(), s.namespace, wallClock.Now())
+	if err != nil {
+		return nil, err
+	}
+	held.Set(read)
 	table := status.NewTable(wallClock)
 	primer, err := controllers.Setup(ctx, m, controllers.Options{
 		Store: store, Table: table, Clock: wallClock, Log: log,
 		Convert:   convert.Options{ClusterDomain: s.clusterDomain},
-		Namespace: s.namespace, Settings: settings.NewHolder(), Metrics: metrics.Registry,
+		Namespace: s.namespace, Settings: held, Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return nil, err
@@ -229,8 +258,12 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
 	})
+	network, err := network(m, s, held, publisher, log)
+	if err != nil {
+		return nil, err
+	}
 	server := xds.NewServer(cache, xds.ServerOptions{
-		Socket: s.xdsSocket, After: publisher.Published(), Directory: publisher, Log: log,
+		Socket: s.xdsSocket, Network: network, After: publisher.Published(), Directory: publisher, Log: log,
 	})
 	for _, component := range []manager.Runnable{publisher, server} {
 		if err := m.Add(component); err != nil {
@@ -238,6 +271,57 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 		}
 	}
 	return publisher.Published(), nil
+}
+
+// network puts together the certificates and what is served by them; nil: nothing is.
+func network(m manager.Manager, s options, held *settings.Holder, publisher *publish.Publisher, log *slog.Logger) (*xds.Network, error) {
+	wallClock := clock.RealClock{}
+	source := pki.NewSource()
+	// It is in every name, so it stays as it is until the program's next start.
+	trustDomain := held.Get().TrustDomain
+	if _, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
+		Namespace: s.namespace, Source: source, Clock: wallClock, Log: log,
+		First: func(now time.Time) (*pki.Generation, error) { return firstGeneration(s.authorityDir, trustDomain, now) },
+	}); err != nil {
+		return nil, err
+	}
+	if s.xdsAddress == "" {
+		return nil, nil
+	}
+	own := pki.Identity{TrustDomain: trustDomain, Namespace: s.namespace, ServiceAccount: serviceAccount}
+	serving := pki.NewServing(source, own, nil, wallClock, log)
+	if err := m.Add(serving); err != nil {
+		return nil, fmt.Errorf("add the manager's own certificate: %w", err)
+	}
+	counts := agents.NewMetrics(metrics.Registry)
+	authenticator := &agents.Authenticator{
+		Source: source, TrustDomain: trustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: counts,
+	}
+	builtin := issuer.NewBuiltin(source, wallClock)
+	server := agents.NewServer(agents.Options{
+		Table: agents.NewTable(wallClock, counts), Source: source, Admit: publisher.Admit, TrustDomain: trustDomain,
+		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return builtin, held.Get().Certificates.Duration },
+		MaxAge: func() time.Duration { return held.Get().MaxConnectionAge },
+		Clock:  wallClock, Log: log, Metrics: counts,
+	})
+	return &xds.Network{
+		Address: s.xdsAddress, TLS: agents.AskingTLS(serving.ServerConfig()),
+		Authenticate: authenticator.Authenticate, Services: server.Register,
+		MaxConnectionAge: held.Get().MaxConnectionAge,
+	}, nil
+}
+
+// firstGeneration is the mesh's first root: brought in a folder, or made.
+func firstGeneration(folder, trustDomain string, now time.Time) (*pki.Generation, error) {
+	if folder == "" {
+		return pki.NewGeneration(1, trustDomain, now, rootLifetime)
+	}
+	brought, err := pki.GenerationFromFiles(os.DirFS(folder), now)
+	if err != nil {
+		return nil, fmt.Errorf("--authority-dir %s: %w", folder, err)
+	}
+	brought.Number = 1
+	return brought, nil
 }
 
 // publishedCheck fails until the channel is closed.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,10 +26,13 @@ func TestFlags(t *testing.T) {
 	g.Expect(s.metricsAddress).To(Equal("0"), "nothing is served unasked")
 
 	_, err = readFlags([]string{
-		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "extra",
+		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--xds-address=15012", "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "extra",
 	}, io.Discard)
-	g.Expect(err).To(MatchError(SatisfyAll(ContainSubstring("107 bytes"), ContainSubstring("text or json"),
+	g.Expect(err).To(MatchError(SatisfyAll(ContainSubstring("107 bytes"), ContainSubstring("write HOST:PORT"), ContainSubstring("text or json"),
 		ContainSubstring("--cluster-domain"), ContainSubstring("--reconnect-grace"), ContainSubstring(`"extra"`))), "all at once")
+
+	_, err = readFlags([]string{"--xds-socket=", "--xds-address="}, io.Discard)
+	g.Expect(err).To(MatchError(ContainSubstring("no proxy is served")))
 
 	_, err = readFlags([]string{"--help"}, io.Discard)
 	g.Expect(err).To(MatchError(flag.ErrHelp))
@@ -47,16 +51,24 @@ func TestTheManagerAsAWhole(t *testing.T) {
 		return string(output)
 	}
 
+	kubectl("create", "namespace", "fairlead-system")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	address := free.Addr().String()
+	g.Expect(free.Close()).To(Succeed())
+
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "x", "s")
 	s, err := readFlags([]string{
-		"--kubeconfig=" + api.Kubeconfig, "--xds-socket=" + socket, "--health-probe-bind-address=0", "--reconnect-grace=100ms",
+		"--kubeconfig=" + api.Kubeconfig, "--xds-socket=" + socket, "--xds-address=" + address, "--health-probe-bind-address=0", "--reconnect-grace=100ms",
 	}, os.Stderr)
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, s, newLogger(s, t.Output())) }()
 	g.Eventually(socket).Should(BeAnExistingFile(), "proxies are served")
+
+	agentOf(t, kubectl).joins(address)
 
 	file := filepath.Join(dir, "reviews.yaml")
 	g.Expect(os.WriteFile(file, []byte(`

@@ -83,13 +83,12 @@ func startNetwork(listener proto.Message) *network {
 	now, log := clock.RealClock{}, slog.New(slog.NewTextHandler(GinkgoWriter, nil))
 	n := &network{address: free.Addr().String(), source: pki.NewSource(), table: agents.NewTable(now, nil)}
 	n.source.Set(authority)
-	settings := func() string { return domain }
 	service := agents.NewServer(agents.Options{
-		Table: n.table, Source: n.source, Admit: n.admit, TrustDomain: settings, MaxAge: func() time.Duration { return time.Hour },
+		Table: n.table, Source: n.source, Admit: n.admit, TrustDomain: domain, MaxAge: func() time.Duration { return time.Hour },
 		Issuer:         func(pki.Identity) (issuer.Issuer, time.Duration) { return issuer.NewBuiltin(n.source, now), time.Hour },
 		ReportInterval: time.Second, Clock: now, Log: log,
 	})
-	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: settings, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}
+	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: domain, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}
 	serving := pki.NewServing(n.source, managerIdentity, nil, now, log)
 	resource, err := xds.NewResource(xds.Key{TypeURL: xds.ListenerType, Name: "inbound"}, listener, nil, nil)
 	Expect(err).NotTo(HaveOccurred())

@@ -32,7 +32,7 @@ type Authenticator struct {
 	// Source has the roots that a certificate must lead to.
 	Source *pki.Source
 	// TrustDomain is the one that a certificate must be of.
-	TrustDomain func() string
+	TrustDomain string
 	Tokens      TokenReviewer
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
@@ -113,8 +113,8 @@ func (a *Authenticator) certificate(leaf *x509.Certificate, above []*x509.Certif
 	if err != nil {
 		return nil, err
 	}
-	if domain := a.TrustDomain(); identity.TrustDomain != domain {
-		return nil, fmt.Errorf("the certificate is of the trust domain %s, the mesh is %s", identity.TrustDomain, domain)
+	if identity.TrustDomain != a.TrustDomain {
+		return nil, fmt.Errorf("the certificate is of the trust domain %s, the mesh is %s", identity.TrustDomain, a.TrustDomain)
 	}
 	return &xds.Caller{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount}, nil
 }

@@ -38,10 +38,11 @@ type Options struct {
 	Admit func(node string, caller *xds.Caller) error
 	// Issuer says who issues for an identity, and for how long.
 	Issuer func(pki.Identity) (issuer.Issuer, time.Duration)
-	// TrustDomain and MaxAge are the mesh's settings as they are now. A stream ends when it
-	// has nine tenths of the age, or up to a tenth less.
-	TrustDomain func() string
-	MaxAge      func() time.Duration
+	// TrustDomain is the mesh's.
+	TrustDomain string
+	// MaxAge is how old connections become by the mesh's settings as they are now. A stream
+	// ends when it has nine tenths of that, or up to a tenth less.
+	MaxAge func() time.Duration
 	// ReportInterval is DefaultReportInterval if zero.
 	ReportInterval time.Duration
 	Clock          clock.WithTicker
@@ -96,7 +97,7 @@ func (s *Server) connect(stream grpc.ServerStream) error {
 		log.Warn("Refused an agent", "caller", caller.String(), "error", err)
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
-	who := pki.Identity{TrustDomain: s.options.TrustDomain(), Namespace: caller.Namespace, ServiceAccount: caller.ServiceAccount}
+	who := pki.Identity{TrustDomain: s.options.TrustDomain, Namespace: caller.Namespace, ServiceAccount: caller.ServiceAccount}
 	session := s.options.Table.connect(node, who, hello, caller.Pod != "")
 	defer s.options.Table.disconnect(node, session)
 	log.Info("An agent connected", "identity", who.String(), "version", hello.GetAgentVersion())

@@ -66,12 +66,11 @@ func newMesh(t *testing.T) *mesh {
 	m.source.Set(must(pki.NewAuthority(m.generation(1))))
 	m.table = agents.NewTable(m.clock, nil)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	settings := func() string { return domain }
 	server := agents.NewServer(agents.Options{
 		Table: m.table, Source: m.source, Admit: m.admit, Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return m, time.Hour },
-		TrustDomain: settings, MaxAge: func() time.Duration { return time.Hour }, Clock: m.clock, Log: log,
+		TrustDomain: domain, MaxAge: func() time.Duration { return time.Hour }, Clock: m.clock, Log: log,
 	})
-	authenticator := &agents.Authenticator{Source: m.source, TrustDomain: settings, Tokens: m, Clock: m.clock, Metrics: agents.NewMetrics(nil)}
+	authenticator := &agents.Authenticator{Source: m.source, TrustDomain: domain, Tokens: m, Clock: m.clock, Metrics: agents.NewMetrics(nil)}
 	m.serving = pki.NewServing(m.source, pki.Identity{TrustDomain: domain, Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"}, nil, clock.RealClock{}, log)
 	m.address = freeAddress()
 	cache := xds.NewCache(xds.Options{Clock: m.clock, Log: log, Report: func(delivery.Report) {}})

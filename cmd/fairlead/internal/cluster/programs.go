@@ -163,6 +163,7 @@ func managerArgs(dir datadir.Dir, a access) []string {
 	return []string{
 		"--kubeconfig=" + a.manager,
 		"--xds-socket=" + dir.XDSSocket(),
+		"--xds-address=",
 		"--cluster-domain=" + clusterDomain,
 		// One of each: whether the manager is ready, its socket tells.
 		"--leader-elect=false",
