@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -66,12 +67,25 @@ func endpoints(data, service string) string {
 type proxy struct {
 	State                    string
 	Epoch, PID, RescueTokens int
+	Certificates             struct {
+		Certificate struct {
+			URIs, Trusted []string
+			Root          string
+		}
+		Proven time.Time
+	}
+	Manager struct {
+		Connected time.Time
+		Complaint string
+	}
 }
 
-func proxyOf(data, pod string) (said proxy, err error) {
+func proxyOf(data, pod string) (proxy, error) { return proxyIn(folderOf(data, pod)) }
+
+func proxyIn(folder string) (said proxy, err error) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folderOf(data, pod), "status.sock"))
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folder, "status.sock"))
 		}}}
 	response, err := client.Get("http://agent/status")
 	if err != nil {
@@ -156,6 +170,50 @@ var _ = Describe("fairlead run", Ordered, func() {
 		for _, line := range processesOf(data) {
 			Expect(line).NotTo(Or(ContainSubstring("envoy"), ContainSubstring("app-of-")))
 		}
+	})
+
+	It("has a certificate of the mesh, which its token got it, and speaks to the manager by that", func() {
+		session := startWorkload(data, "proven", "--port", "8080", "--service-account", "somebody")
+		folder := folderOf(data, "proven")
+		Eventually(proxyOf).WithArguments(data, "proven").Should(And(
+			HaveField("Certificates.Certificate.URIs", HaveExactElements("spiffe://cluster.local/ns/default/sa/somebody")),
+			HaveField("Certificates.Proven", Not(BeZero())), HaveField("Manager.Connected", Not(BeZero())), HaveField("Manager.Complaint", ""),
+		))
+		Expect(mustKubectl(data, "get", "pod", "proven", "-o", `jsonpath={.metadata.labels.mesh\.fairlead\.dev/tlsMode}`)).To(Equal("mutual"))
+		Expect(mustKubectl(data, "-n", "fairlead-system", "get", "configmap", "fairlead", "-o", `jsonpath={.data.mesh\.yaml}`)).To(MatchRegexp(`timeZone: \S+`))
+
+		By("having no other way to the manager than by TLS")
+		Expect(filepath.Glob(filepath.Join(data, "run", "xds*"))).To(BeEmpty())
+		roots, err := os.ReadFile(filepath.Join(folder, "certs", "current", "root-cert.pem"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(mustKubectl(data, "-n", "fairlead-system", "get", "configmap", "fairlead-trust", "-o", `jsonpath={.data.root-cert\.pem}`)).
+			To(Equal(strings.TrimSpace(string(roots))))
+
+		By("going on when the manager is another process, at the same address")
+		connected := func() (time.Time, error) { said, err := proxyIn(folder); return said.Manager.Connected, err }
+		before, err := connected()
+		Expect(err).NotTo(HaveOccurred())
+		cluster.Interrupt()
+		Eventually(cluster).Should(gexec.Exit(0))
+		Eventually(proxyIn).WithArguments(folder).Should(HaveField("Manager.Complaint", ContainSubstring("nobody listens at 127.0.0.1:")))
+		cluster = launchUp(data)
+		Eventually(connected).Should(BeTemporally(">", before))
+
+		By("keeping keys and tokens out of every log")
+		key, err := os.ReadFile(filepath.Join(folder, "certs", "current", "key.pem"))
+		Expect(err).NotTo(HaveOccurred())
+		token, err := os.ReadFile(filepath.Join(folder, "token"))
+		Expect(err).NotTo(HaveOccurred())
+		logs, err := filepath.Glob(filepath.Join(data, "logs", "*.log"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(logs).NotTo(BeEmpty())
+		for _, path := range logs {
+			content, err := os.ReadFile(path)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(content)).NotTo(Or(ContainSubstring("PRIVATE KEY"), ContainSubstring(string(key[40:80])), ContainSubstring(string(token))), path)
+		}
+		session.Terminate()
+		Eventually(session).Should(gexec.Exit(0))
 	})
 
 	It("leads to a TCP service by a listener of the caller's own", func() {

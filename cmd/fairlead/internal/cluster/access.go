@@ -10,6 +10,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
+	"fairlead.dev/fairlead/cmd/fairlead/internal/objects"
 )
 
 // managerUser is the name by which config/rbac knows the manager: its service account.
@@ -56,7 +57,7 @@ func grantAccess(dir datadir.Dir, port uint16, now time.Time) (access, error) {
 		groups     []string
 	}{
 		{granted.controllerManager, "system:kube-controller-manager", nil},
-		{granted.manager, managerUser, []string{"system:serviceaccounts", "system:serviceaccounts:" + managerNamespace}},
+		{granted.manager, managerUser, []string{"system:serviceaccounts", "system:serviceaccounts:" + objects.ManagerNamespace}},
 		// Written last: where it is new, the rest is.
 		{dir.Kubeconfig(), "fairlead-admin", []string{"system:masters"}},
 	} {

@@ -29,6 +29,8 @@ import (
 const (
 	// firstPort to lastPort are tried in turn where no port is asked for.
 	firstPort, lastPort = 16443, 16542
+	// firstXDSPort to lastXDSPort are tried for the manager.
+	firstXDSPort, lastXDSPort = 16543, 16642
 	// startTimeout is some twenty times what a start takes on an idle machine.
 	startTimeout = 90 * time.Second
 	// stopGrace is how long a program has to end by itself. The API server would
@@ -62,8 +64,10 @@ type Options struct {
 
 // running is what Up has started so far.
 type running struct {
-	options  Options
-	dir      datadir.Dir
+	options Options
+	dir     datadir.Dir
+	// xds is where the manager serves proxies and agents, as HOST:PORT.
+	xds      string
 	launcher *process.Launcher
 	began    time.Time
 
@@ -102,8 +106,14 @@ func Up(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = reserved.Close() }()
 
+	xds, reservedXDS, err := chooseXDSAddress(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reservedXDS.Close() }()
+
 	inner, fail := context.WithCancelCause(ctx)
-	r := &running{options: o, dir: dir, launcher: process.NewLauncher(), began: time.Now(), fail: fail}
+	r := &running{options: o, dir: dir, xds: xds, launcher: process.NewLauncher(), began: time.Now(), fail: fail}
 	defer r.launcher.Close()
 	defer r.stop()
 	err = r.run(inner, port)
@@ -122,12 +132,7 @@ func Up(ctx context.Context, o Options) error {
 // workloads which ran on find the API server again, or else a free one.
 func choosePort(wanted, last uint16) (uint16, io.Closer, error) {
 	if wanted == 0 {
-		if last != 0 {
-			if held, err := reserve.Port(last); err == nil {
-				return last, held, nil
-			}
-		}
-		port, held, err := reserve.PortIn(firstPort, lastPort)
+		port, held, err := freePort(last, firstPort, lastPort)
 		if err != nil {
 			return 0, nil, fmt.Errorf("port of the API server: %w: choose one with --api-port", err)
 		}
@@ -143,6 +148,36 @@ func choosePort(wanted, last uint16) (uint16, io.Closer, error) {
 		return 0, nil, fmt.Errorf("--api-port %d: %w", wanted, err)
 	}
 	return wanted, held, nil
+}
+
+// freePort reserves the last port if it is free, or else one from first to most.
+func freePort(last, first, most uint16) (uint16, io.Closer, error) {
+	if last != 0 {
+		if held, err := reserve.Port(last); err == nil {
+			return last, held, nil
+		}
+	}
+	return reserve.PortIn(first, most)
+}
+
+// chooseXDSAddress reserves where the manager is to serve, if possible where it did before,
+// and writes it down for those who start workloads.
+func chooseXDSAddress(dir datadir.Dir) (string, io.Closer, error) {
+	var last uint16
+	if content, err := os.ReadFile(dir.XDSAddress()); err == nil {
+		if address, err := netip.ParseAddrPort(string(content)); err == nil {
+			last = address.Port()
+		}
+	}
+	port, held, err := freePort(last, firstXDSPort, lastXDSPort)
+	if err != nil {
+		return "", nil, fmt.Errorf("port of the manager: %w: end another program that listens there", err)
+	}
+	address := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port).String()
+	if err := writeFile(dir.XDSAddress(), []byte(address)); err != nil {
+		return "", nil, errors.Join(err, held.Close())
+	}
+	return address, held, nil
 }
 
 // lastPortOf returns the port in the kubeconfig of the last start; 0 if there was none.
@@ -219,9 +254,9 @@ func (r *running) stop() {
 	}
 }
 
-// dialable returns nil if something accepts connections on the Unix socket.
-func dialable(socket string) error {
-	connection, err := net.Dial("unix", socket)
+// dialable returns nil if something accepts connections at the address.
+func dialable(address string) error {
+	connection, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}

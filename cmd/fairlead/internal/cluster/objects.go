@@ -27,9 +27,6 @@ import (
 	"fairlead.dev/fairlead/config"
 )
 
-// managerNamespace is where config/ puts the manager's service account.
-const managerNamespace = "fairlead-system"
-
 // fieldManager owns what `fairlead up` applies.
 const fieldManager = "fairlead-up"
 

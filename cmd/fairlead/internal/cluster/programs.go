@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
+	"fairlead.dev/fairlead/cmd/fairlead/internal/objects"
 	"fairlead.dev/fairlead/cmd/fairlead/internal/process"
 )
 
@@ -151,21 +152,22 @@ func controllerManagerSpec(p Programs, dir datadir.Dir, a access) process.Spec {
 	}
 }
 
-func managerSpec(p Programs, dir datadir.Dir, a access, extra []string) process.Spec {
+func managerSpec(p Programs, dir datadir.Dir, a access, xds string, extra []string) process.Spec {
 	return process.Spec{
 		Name: "fairlead-manager", Path: p.Manager, Log: dir.Log("fairlead-manager"),
-		Args: append(managerArgs(dir, a), extra...),
+		Args: append(managerArgs(a, xds), extra...),
 	}
 }
 
 // managerArgs come first, so that the user's own win.
-func managerArgs(dir datadir.Dir, a access) []string {
+func managerArgs(a access, xds string) []string {
 	return []string{
 		"--kubeconfig=" + a.manager,
-		"--xds-socket=" + dir.XDSSocket(),
-		"--xds-address=",
+		// Workloads have certificates: nobody is let in without.
+		"--xds-address=" + xds, "--xds-socket=",
+		"--namespace=" + objects.ManagerNamespace,
 		"--cluster-domain=" + clusterDomain,
-		// One of each: whether the manager is ready, its socket tells.
+		// One of each: whether the manager is ready, its port tells.
 		"--leader-elect=false",
 		"--metrics-bind-address=0",
 		"--health-probe-bind-address=0",

@@ -69,21 +69,24 @@ func (r *running) populate(ctx context.Context, c client.Client, granted access,
 		if err := applyAll(ctx, c, manager); err != nil {
 			return err
 		}
+		if err := putSettings(ctx, c, machineZone()); err != nil {
+			return err
+		}
 		if err := awaitKinds(ctx, granted.admin, crds); err != nil {
 			return fmt.Errorf("the CRDs were not served: %w", err)
 		}
 		if r.options.WithoutManager {
-			r.say("no manager is started; to run one: fairlead-manager %s", strings.Join(managerArgs(r.dir, granted), " "))
+			r.say("no manager is started; to run one: fairlead-manager %s", strings.Join(managerArgs(granted, r.xds), " "))
 			return nil
 		}
-		if err := r.start(managerSpec(r.options.Programs, r.dir, granted, r.options.ManagerArgs)); err != nil {
+		if err := r.start(managerSpec(r.options.Programs, r.dir, granted, r.xds, r.options.ManagerArgs)); err != nil {
 			return err
 		}
-		// It serves proxies once it has read every object.
-		if err := retry(ctx, func() error { return dialable(r.dir.XDSSocket()) }); err != nil {
+		// It serves proxies once it has read every object, and has an authority.
+		if err := retry(ctx, func() error { return dialable(r.xds) }); err != nil {
 			return fmt.Errorf("the manager did not get ready: %w", err)
 		}
-		r.say("the manager serves proxies")
+		r.say("the manager serves proxies on %s", r.xds)
 		return nil
 	})
 	return group.Wait()

@@ -126,8 +126,9 @@ func (d Dir) Log(program string) string { return filepath.Join(d.Logs(), program
 // Kubeconfig is the file that a person's kubectl uses.
 func (d Dir) Kubeconfig() string { return d.file("kubeconfig") }
 
-// XDSSocket is where the manager serves proxies.
-func (d Dir) XDSSocket() string { return filepath.Join(d.Run(), "xds.sock") }
+// XDSAddress is the file that says at which HOST:PORT the manager serves proxies and agents.
+// It stays, so that the next start serves them there again.
+func (d Dir) XDSAddress() string { return d.file("xds-address") }
 
 // EtcdSocket is where etcd serves the API server.
 func (d Dir) EtcdSocket() string { return filepath.Join(d.Run(), "etcd.sock") }

@@ -21,6 +21,15 @@ import (
 // NodeName names the one Node, which stands for this machine.
 const NodeName = "fairlead"
 
+// ManagerNamespace is where config/ puts the manager and what is its own.
+const ManagerNamespace = "fairlead-system"
+
+// TrustName names the ConfigMap with the mesh's roots, TrustKey its entry: PEM.
+const (
+	TrustName = "fairlead-trust"
+	TrustKey  = "root-cert.pem"
+)
+
 // Pods of `fairlead run` have this label with this value.
 const (
 	ManagedByLabel = "app.kubernetes.io/managed-by"
@@ -41,7 +50,7 @@ func Mapper() *meta.DefaultRESTMapper {
 	for _, kind := range []string{"Namespace", "Node"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeRoot)
 	}
-	for _, kind := range []string{"Pod", "ServiceAccount"} {
+	for _, kind := range []string{"ConfigMap", "Pod", "ServiceAccount"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
 	mapper.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)

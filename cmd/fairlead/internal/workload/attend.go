@@ -33,7 +33,9 @@ const (
 func (w *workload) attend(ctx context.Context) (int, error) {
 	inner, cancel := context.WithCancel(context.Background())
 	tasks := newTasks(inner)
-	tasks.run(func(ctx context.Context) { keepToken(ctx, w.client, w.pod.DeepCopy(), w.folder, w.renewal, w.Say) })
+	tasks.run(func(ctx context.Context) {
+		keepToken(ctx, w.client, w.pod.DeepCopy(), w.dir, w.folder, w.renewal, w.Say)
+	})
 	deleted := make(chan struct{})
 	watched := w.pod.DeepCopy()
 	tasks.run(func(ctx context.Context) { awaitDeletion(ctx, w.client, watched, deleted) })

@@ -24,9 +24,13 @@ const (
 func newPod(r request, outbound []outboundListener) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace:   r.Namespace,
-			Name:        r.Name,
-			Labels:      map[string]string{meshv1alpha1.WorkloadLabel: r.Name},
+			Namespace: r.Namespace,
+			Name:      r.Name,
+			Labels: map[string]string{
+				meshv1alpha1.WorkloadLabel: r.Name,
+				// The agent gets a certificate from the manager.
+				meshv1alpha1.TLSModeLabel: meshv1alpha1.TLSModeMutual,
+			},
 			Annotations: map[string]string{meshv1alpha1.ModeAnnotation: meshv1alpha1.ModeExplicit},
 		},
 		Spec: corev1.PodSpec{

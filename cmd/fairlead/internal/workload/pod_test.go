@@ -33,7 +33,9 @@ func TestPod(t *testing.T) {
 	if diff := cmp.Diff(annotations, pod.Annotations); diff != "" {
 		t.Error(diff)
 	}
-	labels := map[string]string{"app": "reviews", "app.kubernetes.io/managed-by": "fairlead-run", "mesh.fairlead.dev/workload": "reviews-v1"}
+	labels := map[string]string{
+		"app": "reviews", "app.kubernetes.io/managed-by": "fairlead-run", "mesh.fairlead.dev/workload": "reviews-v1", "mesh.fairlead.dev/tlsMode": "mutual",
+	}
 	if diff := cmp.Diff(labels, pod.Labels); diff != "" {
 		t.Error(diff)
 	}

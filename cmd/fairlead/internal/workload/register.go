@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -73,11 +72,10 @@ func tryConnect(ctx context.Context, dir datadir.Dir) (client.WithWatch, error) 
 	if err := c.Get(ctx, client.ObjectKey{Name: objects.NodeName}, &corev1.Node{}); err != nil {
 		return nil, err
 	}
-	connection, err := net.Dial("unix", dir.XDSSocket())
-	if err != nil {
-		return nil, fmt.Errorf("the manager does not serve proxies: %w", err)
+	if _, err := meshOf(ctx, c, dir); err != nil {
+		return nil, err
 	}
-	return c, connection.Close()
+	return c, nil
 }
 
 // register creates the Pod with its address, and fetches its token.
@@ -96,6 +94,12 @@ func (w *workload) register(ctx context.Context) error {
 	}
 	if err == nil {
 		w.closers = append(w.closers, func() error { return os.RemoveAll(w.folder) })
+		w.mesh, err = meshOf(ctx, w.client, w.dir)
+	}
+	if err == nil {
+		err = w.mesh.writeRoots(w.folder)
+	}
+	if err == nil {
 		w.renewal, err = fetchToken(ctx, w.client, w.pod, w.folder, now.Time)
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
 )
 
 const (
@@ -37,12 +38,7 @@ func fetchToken(ctx context.Context, c client.Client, pod *corev1.Pod, folder st
 	if err := c.SubResource("token").Create(ctx, account, request); err != nil {
 		return time.Time{}, fmt.Errorf("token of service account %s/%s: %w", account.Namespace, account.Name, err)
 	}
-	path := filepath.Join(folder, tokenFile)
-	err := os.WriteFile(path+".new", []byte(request.Status.Token), 0o600)
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
+	if err := replaceFile(filepath.Join(folder, tokenFile), request.Status.Token); err != nil {
 		return time.Time{}, fmt.Errorf("token of service account %s/%s: %w", account.Namespace, account.Name, err)
 	}
 	return renewAt(now, request.Status.ExpirationTimestamp.Time), nil
@@ -51,8 +47,8 @@ func fetchToken(ctx context.Context, c client.Client, pod *corev1.Pod, folder st
 // renewAt is after four fifths of a token's life, as the kubelet does.
 func renewAt(now, expires time.Time) time.Time { return now.Add(expires.Sub(now) * 4 / 5) }
 
-// keepToken renews the token until the context ends.
-func keepToken(ctx context.Context, c client.Client, pod *corev1.Pod, folder string, due time.Time, say func(string, ...any)) {
+// keepToken renews the token until the context ends, and the roots with it.
+func keepToken(ctx context.Context, c client.Client, pod *corev1.Pod, dir datadir.Dir, folder string, due time.Time, say func(string, ...any)) {
 	for {
 		timer := time.NewTimer(time.Until(due))
 		select {
@@ -62,6 +58,10 @@ func keepToken(ctx context.Context, c client.Client, pod *corev1.Pod, folder str
 		case <-timer.C:
 		}
 		next, err := fetchToken(ctx, c, pod, folder, time.Now())
+		if mesh, err := meshOf(ctx, c, dir); err == nil {
+			// Without, the agent goes on with those that it has.
+			_ = mesh.writeRoots(folder)
+		}
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
 				say("could not renew the token: %v", err)

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,7 +50,8 @@ type workload struct {
 	// folder is the agent's, with its sockets and the token.
 	folder string
 
-	pod *corev1.Pod
+	pod  *corev1.Pod
+	mesh meshInfo
 	// renewal is when the token is due.
 	renewal        time.Time
 	agent, command *process.Process
@@ -176,7 +178,9 @@ func (w *workload) startAgent() error {
 		"--service-account=" + w.ServiceAccount,
 		"--labels=" + w.Labels,
 		"--dir=" + w.folder,
-		"--xds-socket=" + w.dir.XDSSocket(),
+		"--xds-address=" + w.mesh.address, "--xds-server-name=" + w.mesh.identity,
+		"--certificate-source=manager",
+		"--token-file=" + filepath.Join(w.folder, tokenFile), "--manager-roots=" + filepath.Join(w.folder, rootsFile),
 		// Probed below; a variable of the shell must not move it.
 		"--status-address=" + w.folder + "/status.sock",
 		// Callers have been moved to others by then, see drain: what nobody uses ends at once.
