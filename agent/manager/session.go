@@ -22,6 +22,8 @@ type session struct {
 	*Client
 	stream *stream
 	target controlplane.Target
+	// identity is who the manager says that we are.
+	identity string
 	// pending is what was asked for and is not answered, nil if there is nothing.
 	pending *request
 	// refused: asking the same again is of no use.
@@ -38,7 +40,7 @@ func (c *Client) hello() *agentapi.FromAgent {
 
 // converse returns why the stream ended.
 func (c *Client) converse(ctx context.Context, s *stream, welcome *welcome, target controlplane.Target) error {
-	now := &session{Client: c, stream: s, target: target}
+	now := &session{Client: c, stream: s, target: target, identity: welcome.GetIdentity()}
 	interval := usualInterval
 	if welcome.GetReportInterval() != nil {
 		interval = max(welcome.GetReportInterval().AsDuration(), shortestInterval)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/url"
 	"time"
 
 	"fairlead.dev/fairlead/internal/agentapi"
@@ -99,8 +100,12 @@ func (s *session) askIfDue() error {
 	if err != nil {
 		return err
 	}
-	// The manager takes no name from it: who we are it knows by other means.
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	// Who we are the manager knows by other means, but some issuers sign the name in the request.
+	template := &x509.CertificateRequest{}
+	if uri, err := url.Parse(s.identity); err == nil && s.identity != "" {
+		template.URIs = []*url.URL{uri}
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, template, key)
 	if err != nil {
 		return fmt.Errorf("make a signing request: %w", err)
 	}

@@ -161,7 +161,7 @@ func (m *fakeManager) next(by string) *call {
 			m.t.Fatalf("known by %q, hello %v, want to be known by %q", c.by, c.hello, by)
 		}
 		c.send(&agentapi.FromManager{Message: &agentapi.FromManager_Welcome{Welcome: &agentapi.Welcome{
-			ReportInterval: durationpb.New(time.Hour), Roots: m.roots().Roots,
+			ReportInterval: durationpb.New(time.Hour), Roots: m.roots().Roots, Identity: identity,
 		}}})
 		return c
 	case <-time.After(patience):
@@ -223,7 +223,7 @@ func (c *call) reported(holds func(*agentapi.Report) bool) *agentapi.Report {
 func (c *call) issue(r *agentapi.SigningRequest, by *testenv.Authority, changes ...func(*x509.Certificate)) {
 	c.t.Helper()
 	csr, err := x509.ParseCertificateRequest(r.GetCsr())
-	if err != nil || csr.CheckSignature() != nil || len(csr.URIs) > 0 {
+	if err != nil || csr.CheckSignature() != nil || len(csr.URIs) != 1 || csr.URIs[0].String() != identity {
 		c.t.Fatalf("the request is %v: %v", csr, err)
 	}
 	chain, err := by.Certify(identity, csr.PublicKey, changes...)

@@ -328,7 +328,9 @@ type Welcome struct {
 	// say something new is sent at once.
 	ReportInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=report_interval,json=reportInterval,proto3" json:"report_interval,omitempty"`
 	// PEM of the roots to trust, the same as in Trust.
-	Roots         []byte `protobuf:"bytes,2,opt,name=roots,proto3" json:"roots,omitempty"`
+	Roots []byte `protobuf:"bytes,2,opt,name=roots,proto3" json:"roots,omitempty"`
+	// Whom certificates on this stream are for: spiffe://<trust domain>/ns/<namespace>/sa/<name>.
+	Identity      string `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,13 +379,21 @@ func (x *Welcome) GetRoots() []byte {
 	return nil
 }
 
+func (x *Welcome) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
 // SigningRequest asks for a certificate. The agent made the key, which never leaves it.
 type SigningRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the agent, told back in the answer.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// DER of a PKCS#10 request. Its public key and its signature are used, its names are not:
-	// the identity is the caller's.
+	// DER of a PKCS#10 request. Its public key and its signature are used; the identity is the
+	// caller's. Issuers that sign the names in a request want it to name Welcome's identity, as
+	// its only URI, and nothing else.
 	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -920,10 +930,11 @@ const file_internal_agentapi_agents_proto_rawDesc = "" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12#\n" +
 	"\ragent_version\x18\x02 \x01(\tR\fagentVersion\x12-\n" +
-	"\x12wants_certificates\x18\x03 \x01(\bR\x11wantsCertificates\"c\n" +
+	"\x12wants_certificates\x18\x03 \x01(\bR\x11wantsCertificates\"\x7f\n" +
 	"\aWelcome\x12B\n" +
 	"\x0freport_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0ereportInterval\x12\x14\n" +
-	"\x05roots\x18\x02 \x01(\fR\x05roots\"2\n" +
+	"\x05roots\x18\x02 \x01(\fR\x05roots\x12\x1a\n" +
+	"\bidentity\x18\x03 \x01(\tR\bidentity\"2\n" +
 	"\x0eSigningRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\"D\n" +

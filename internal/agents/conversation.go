@@ -69,7 +69,7 @@ func (c *conversation) hold(ctx context.Context, messages <-chan received) error
 	changed := c.options.Source.Changes()
 	c.trusted = c.bundle()
 	next := &agentapi.FromManager{Message: &agentapi.FromManager_Welcome{Welcome: &agentapi.Welcome{
-		ReportInterval: durationpb.New(c.options.ReportInterval), Roots: c.trusted,
+		ReportInterval: durationpb.New(c.options.ReportInterval), Roots: c.trusted, Identity: c.who.String(),
 	}}}
 	for {
 		if next != nil {

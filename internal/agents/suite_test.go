@@ -224,6 +224,7 @@ func (m *mesh) join(shown credential, node string) *agent {
 	welcome := a.next().GetWelcome()
 	m.g.Expect(welcome.GetReportInterval().AsDuration()).To(Equal(agents.DefaultReportInterval))
 	m.g.Expect(welcome.GetRoots()).To(Equal(m.source.Get().Bundle()))
+	m.g.Expect(welcome.GetIdentity()).To(Equal(reviews.String()))
 	return a
 }
 
