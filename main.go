@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,6 +28,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -60,6 +63,9 @@ const homeNamespace = "fairlead-system"
 
 // serviceAccount is whom the manager runs as, by config/; agents know it by that.
 const serviceAccount = "fairlead-manager"
+
+// leaseName is that of the Lease by which one of several replicas leads.
+const leaseName = "fairlead-manager"
 
 // rootLifetime is that of the first root.
 const rootLifetime = 365 * 24 * time.Hour
@@ -211,7 +217,7 @@ func run(ctx context.Context, s options, log *slog.Logger) error {
 func newManager(access *rest.Config, s options) (manager.Manager, error) {
 	// Only what is read: the whole of client-go's scheme costs memory.
 	scheme := runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
@@ -221,7 +227,7 @@ func newManager(access *rest.Config, s options) (manager.Manager, error) {
 		Metrics:                       metricsserver.Options{BindAddress: s.metricsAddress},
 		HealthProbeBindAddress:        s.healthAddress,
 		LeaderElection:                s.leaderElect,
-		LeaderElectionID:              "fairlead-manager",
+		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       s.leaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true, // the program ends when the manager does
 	})
@@ -258,7 +264,7 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
 	})
-	network, err := network(m, s, held, publisher, log)
+	network, err := network(m, s, held, store, publisher, log)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +280,7 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 }
 
 // network puts together the certificates and what is served by them; nil: nothing is.
-func network(m manager.Manager, s options, held *settings.Holder, publisher *publish.Publisher, log *slog.Logger) (*xds.Network, error) {
+func network(m manager.Manager, s options, held *settings.Holder, store *mesh.Store, publisher *publish.Publisher, log *slog.Logger) (*xds.Network, error) {
 	wallClock := clock.RealClock{}
 	source := pki.NewSource()
 	// It is in every name, so it stays as it is until the program's next start.
@@ -297,18 +303,41 @@ func network(m manager.Manager, s options, held *settings.Holder, publisher *pub
 	authenticator := &agents.Authenticator{
 		Source: source, TrustDomain: trustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: counts,
 	}
+	relay, err := relayToLeader(m, s, store, own, serving)
+	if err != nil {
+		return nil, err
+	}
 	builtin := issuer.NewBuiltin(source, wallClock)
 	server := agents.NewServer(agents.Options{
 		Table: agents.NewTable(wallClock, counts), Source: source, Admit: publisher.Admit, TrustDomain: trustDomain,
 		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return builtin, held.Get().Certificates.Duration },
 		MaxAge: func() time.Duration { return held.Get().MaxConnectionAge },
-		Clock:  wallClock, Log: log, Metrics: counts,
+		Relay:  relay, Clock: wallClock, Log: log, Metrics: counts,
 	})
 	return &xds.Network{
 		Address: s.xdsAddress, TLS: agents.AskingTLS(serving.ServerConfig()),
 		Authenticate: authenticator.Authenticate, Services: server.Register,
 		MaxConnectionAge: held.Get().MaxConnectionAge,
 	}, nil
+}
+
+// relayToLeader takes agents that come in here to the replica that leads; nil: there is one only.
+func relayToLeader(m manager.Manager, s options, store *mesh.Store, own pki.Identity, serving *pki.Serving) (*agents.Relay, error) {
+	if !s.leaderElect {
+		return nil, nil
+	}
+	_, port, err := net.SplitHostPort(s.xdsAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--xds-address %q: %w", s.xdsAddress, err)
+	}
+	leader := &controllers.Leader{
+		Lease:     client.ObjectKey{Namespace: cmp.Or(s.leaderElectionNamespace, s.namespace), Name: leaseName},
+		Namespace: s.namespace, Port: port, Reader: m.GetAPIReader(), Store: store,
+	}
+	relay := &agents.Relay{
+		Manager: own, Elected: m.Elected(), Leader: leader.Address, TLS: agents.CallingTLS(serving.ServerConfig(), own),
+	}
+	return relay, m.Add(relay)
 }
 
 // firstGeneration is the mesh's first root: brought in a folder, or made.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/clock"
@@ -59,6 +61,10 @@ type Authority struct {
 	writer              client.Writer
 	// stirred says that one of the objects has changed.
 	stirred chan struct{}
+
+	mu sync.Mutex
+	// taken is the resource version of the Secret that was read last.
+	taken string
 }
 
 // NewAuthority adds the authority to a manager.
@@ -131,7 +137,15 @@ func listen(ctx context.Context, objects cache.Cache, kind client.Object, handle
 	return err
 }
 
+// take takes in a state of the Secret, unless it knows a later one: what Update wrote comes
+// again by the watch, after what was there before.
 func (a *Authority) take(secret *corev1.Secret) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if order, err := resourceversion.CompareResourceVersion(secret.ResourceVersion, a.taken); err == nil && order < 0 {
+		return
+	}
+	a.taken = secret.ResourceVersion
 	authority, err := pki.DecodeAuthority(secret.Data)
 	if err != nil {
 		a.options.Log.Error("Could not read the mesh's authority: what was read before stays in use",
@@ -222,8 +236,8 @@ func (a *Authority) tell(ctx context.Context) error {
 }
 
 // Update changes the authority: change is called with what the Secret holds now, and again if
-// somebody else has changed that meanwhile. The outcome is returned once it is in the Secret;
-// the Source has it a little later, as on the other replicas.
+// somebody else has changed that meanwhile. The outcome is returned, and in the Source, once it
+// is in the Secret; the other replicas have it a little later.
 func (a *Authority) Update(ctx context.Context, change func(*pki.Authority) (*pki.Authority, error)) (*pki.Authority, error) {
 	key := client.ObjectKey{Namespace: a.options.Namespace, Name: AuthoritySecret}
 	var after *pki.Authority
@@ -242,7 +256,11 @@ func (a *Authority) Update(ctx context.Context, change func(*pki.Authority) (*pk
 		if secret.Data, err = after.Encode(); err != nil {
 			return err
 		}
-		return a.writer.Update(ctx, secret)
+		if err := a.writer.Update(ctx, secret); err != nil {
+			return err
+		}
+		a.take(secret)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change the authority in Secret %s: %w", key, err)

@@ -80,6 +80,7 @@ var _ = Describe("The mesh's authority", Ordered, func() {
 		})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(after.Active).To(Equal(2), "the change is made to what the one before left")
+		Expect(leader.source.Get().Equal(after)).To(BeTrue(), "who changed it has it at once")
 		for _, r := range []*replica{leader, follower} {
 			Eventually(r.source.Get).Should(And(HaveField("Active", 2), HaveField("Trusted", []int{1, 2}), HaveField("Generations", HaveLen(2))))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -63,8 +64,8 @@ type conversation struct {
 }
 
 // hold serves the stream until it is old, replaced, or ended by the agent.
-func (c *conversation) hold(ctx context.Context, messages <-chan received) error {
-	old := c.options.Clock.NewTimer(c.age())
+func (c *conversation) hold(ctx context.Context, messages <-chan received, age time.Duration) error {
+	old := c.options.Clock.NewTimer(age)
 	defer old.Stop()
 	changed := c.options.Source.Changes()
 	c.trusted = c.bundle()

@@ -43,6 +43,8 @@ type Options struct {
 	// MaxAge is how old connections become by the mesh's settings as they are now. A stream
 	// ends when it has nine tenths of that, or up to a tenth less.
 	MaxAge func() time.Duration
+	// Relay may be nil: then there is one replica, or each serves for itself.
+	Relay *Relay
 	// ReportInterval is DefaultReportInterval if zero.
 	ReportInterval time.Duration
 	Clock          clock.WithTicker
@@ -86,28 +88,44 @@ func (s *Server) connect(stream grpc.ServerStream) error {
 	if caller == nil {
 		return status.Error(codes.Unauthenticated, "the stream has no caller: it is served over the network only")
 	}
+	relayed, err := s.options.Relay.caller(ctx, caller)
+	if err != nil {
+		return err
+	}
+	if relayed != nil {
+		caller = relayed
+	}
 	messages := receive(ctx, stream)
 	hello, err := s.hello(ctx, messages)
 	if err != nil {
 		return err
 	}
-	node := hello.GetNode()
+	node := hello.GetHello().GetNode()
 	log := s.options.Log.With("node", node)
 	if err := s.admit(node, caller); err != nil {
 		log.Warn("Refused an agent", "caller", caller.String(), "error", err)
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
 	who := pki.Identity{TrustDomain: s.options.TrustDomain, Namespace: caller.Namespace, ServiceAccount: caller.ServiceAccount}
-	session := s.options.Table.connect(node, who, hello, caller.Pod != "")
+	age := s.age()
+	if !s.options.Relay.leads() {
+		leader, welcome, err := s.options.Relay.open(ctx, s.options.Clock.Now(), who, caller.Pod, hello)
+		if err == nil {
+			return relay(ctx, stream, messages, leader, welcome)
+		}
+		log.Warn("Could not hand an agent on to the leader, and serve it here for a while", "error", err)
+		age = min(age, orphanAge)
+	}
+	session := s.options.Table.connect(node, who, hello.GetHello(), caller.Pod != "")
 	defer s.options.Table.disconnect(node, session)
-	log.Info("An agent connected", "identity", who.String(), "version", hello.GetAgentVersion())
+	log.Info("An agent connected", "identity", who.String(), "version", hello.GetHello().GetAgentVersion())
 	defer log.Info("An agent disconnected")
 	c := &conversation{Server: s, stream: stream, node: node, who: who, session: session, log: log, answers: make(chan *agentapi.FromManager, 1)}
-	return c.hold(ctx, messages)
+	return c.hold(ctx, messages, age)
 }
 
 // hello waits for the agent's first message.
-func (s *Server) hello(ctx context.Context, messages <-chan received) (*agentapi.Hello, error) {
+func (s *Server) hello(ctx context.Context, messages <-chan received) (*agentapi.FromAgent, error) {
 	timer := s.options.Clock.NewTimer(helloTimeout)
 	defer timer.Stop()
 	select {
@@ -115,8 +133,8 @@ func (s *Server) hello(ctx context.Context, messages <-chan received) (*agentapi
 		if m.err != nil {
 			return nil, m.err
 		}
-		if hello := m.message.GetHello(); hello != nil {
-			return hello, nil
+		if m.message.GetHello() != nil {
+			return m.message, nil
 		}
 		return nil, status.Error(codes.InvalidArgument, "the first message must be a Hello")
 	case <-timer.C():

@@ -1,6 +1,7 @@
 package agents_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -36,6 +37,7 @@ const domain = "cluster.local"
 
 var (
 	reviews = pki.Identity{TrustDomain: domain, Namespace: "shop", ServiceAccount: "reviews"}
+	manager = pki.Identity{TrustDomain: domain, Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"}
 	ratings = pki.Identity{TrustDomain: domain, Namespace: "shop", ServiceAccount: "ratings"}
 )
 
@@ -49,6 +51,9 @@ type mesh struct {
 	table   *agents.Table
 	address string
 	serving *pki.Serving
+	stop    func()
+	// away: the other replicas do not find it as their leader.
+	away bool
 
 	mu sync.Mutex
 	// tokens are those that are good, and the Pods that they are bound to.
@@ -59,43 +64,57 @@ type mesh struct {
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	m := &mesh{
-		T: t, g: NewWithT(t), clock: clocktesting.NewFakeClock(time.Now()), source: pki.NewSource(),
-		tokens: map[string]*xds.Caller{"token of reviews-1": {Namespace: "shop", ServiceAccount: "reviews", Pod: "reviews-1"}},
-	}
+	m := newReplica(t, nil, nil)
 	m.source.Set(must(pki.NewAuthority(m.generation(1))))
+	m.g.Eventually(m.serving.Certificate).ShouldNot(BeNil(), "the manager has a certificate")
+	return m
+}
+
+// newReplica is one more manager of the same mesh. Relay makes what it shall know of the others.
+func newReplica(t *testing.T, source *pki.Source, relay func(*pki.Serving) *agents.Relay) *mesh {
+	t.Helper()
+	m := &mesh{
+		T: t, g: NewWithT(t), clock: clocktesting.NewFakeClock(time.Now()), source: cmp.Or(source, pki.NewSource()),
+		address: freeAddress(),
+		tokens:  map[string]*xds.Caller{"token of reviews-1": {Namespace: "shop", ServiceAccount: "reviews", Pod: "reviews-1"}},
+	}
 	m.table = agents.NewTable(m.clock, nil)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	server := agents.NewServer(agents.Options{
-		Table: m.table, Source: m.source, Admit: m.admit, Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return m, time.Hour },
-		TrustDomain: domain, MaxAge: func() time.Duration { return time.Hour }, Clock: m.clock, Log: log,
-	})
+	m.serving = pki.NewServing(m.source, manager, nil, clock.RealClock{}, log)
+	options := agents.Options{
+		Table: m.table, Source: m.source, Admit: m.admit, TrustDomain: domain,
+		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return m, time.Hour },
+		MaxAge: func() time.Duration { return time.Hour }, Clock: m.clock, Log: log,
+	}
+	running := []func(context.Context) error{m.serving.Start}
+	if relay != nil {
+		options.Relay = relay(m.serving)
+		running = append(running, options.Relay.Start)
+	}
 	authenticator := &agents.Authenticator{Source: m.source, TrustDomain: domain, Tokens: m, Clock: m.clock, Metrics: agents.NewMetrics(nil)}
-	m.serving = pki.NewServing(m.source, pki.Identity{TrustDomain: domain, Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"}, nil, clock.RealClock{}, log)
-	m.address = freeAddress()
 	cache := xds.NewCache(xds.Options{Clock: m.clock, Log: log, Report: func(delivery.Report) {}})
 	cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "class"}}})
-	discovering := xds.NewServer(cache, xds.ServerOptions{
+	running = append(running, xds.NewServer(cache, xds.ServerOptions{
 		Directory: m, Log: log,
 		Network: &xds.Network{
 			Address: m.address, TLS: agents.AskingTLS(m.serving.ServerConfig()), Authenticate: authenticator.Authenticate,
-			Services: server.Register, MaxConnectionAge: time.Hour,
+			Services: agents.NewServer(options).Register, MaxConnectionAge: time.Hour,
 		},
-	})
+	}).Start)
 	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, start := range []func(context.Context) error{m.serving.Start, discovering.Start} {
-		running.Go(func() {
+	var ended sync.WaitGroup
+	for _, start := range running {
+		ended.Go(func() {
 			if err := start(ctx); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	t.Cleanup(func() {
+	m.stop = sync.OnceFunc(func() {
 		stop()
-		running.Wait()
+		ended.Wait()
 	})
-	m.g.Eventually(m.serving.Certificate).ShouldNot(BeNil(), "the manager has a certificate")
+	t.Cleanup(m.stop)
 	return m
 }
 
