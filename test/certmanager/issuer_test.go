@@ -42,8 +42,8 @@ func TestAClusterIssuerOfTheTypeCAIssuesForEveryKindOfKey(t *testing.T) {
 			t.Errorf("%s: %s", algorithm, err)
 		}
 	}
-	if _, err := pki.FromIssuer(certmanager.New(o).Name(), root); err != nil {
-		t.Error(err)
+	if name := certmanager.New(o).Name(); name != "ClusterIssuer/mesh" {
+		t.Errorf("its name is %s", name)
 	}
 }
 
@@ -65,29 +65,29 @@ func TestAnIssuerOfANamespaceIssuesThere(t *testing.T) {
 // The authority behind an issuer was changed: what comes back leads to another root, which is
 // how the mesh learns of it.
 func TestANewRootBehindAnIssuerIsTold(t *testing.T) {
-	newAuthority(t, "moving", resources)
+	root := newAuthority(t, "moving", resources)
 	clusterIssuer(t, "moving", authorityConfig("moving"))
-	o := options("ClusterIssuer", "moving", approving)
-	_, _, before, err := issue(t, o)
-	if err != nil {
-		t.Fatal(err)
+	theirs := certmanager.New(options("ClusterIssuer", "moving", approving))
+	before, err := theirs.Generation(t.Context(), reviews)
+	if err != nil || !before.Root.Equal(root) || before.Source != theirs.Name() {
+		t.Fatalf("%+v, %v", before, err)
 	}
 	other := newAuthority(t, "moved", resources)
-	data, err := cluster.kubernetes.CoreV1().Secrets(resources).Get(t.Context(), "moved", metav1.GetOptions{})
+	secret, err := cluster.kubernetes.CoreV1().Secrets(resources).Get(t.Context(), "moved", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	data.ObjectMeta = metav1.ObjectMeta{Name: "moving", Namespace: resources}
-	if _, err := cluster.kubernetes.CoreV1().Secrets(resources).Update(t.Context(), data, metav1.UpdateOptions{}); err != nil {
+	secret.ObjectMeta = metav1.ObjectMeta{Name: "moving", Namespace: resources}
+	if _, err := cluster.kubernetes.CoreV1().Secrets(resources).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		_, _, after, err := issue(t, o)
-		if err == nil && after[0].Equal(other) {
+		after, err := theirs.Generation(t.Context(), reviews)
+		if err == nil && after.Root.Equal(other) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the root stays %s: %v", before[0].Subject, err)
+			t.Fatalf("the root is still the one from before: %v", err)
 		}
 	}
 }
@@ -224,10 +224,15 @@ func TestACertificateThatWasNotAskedForIsNotTaken(t *testing.T) {
 					condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
 				})
 			})
-			_, _, err = issueFor(t, o, asked, key)
+			got, roots, err := issueFor(t, o, asked, key)
 			signing.Wait()
-			if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
-				t.Error(err)
+			switch {
+			case c.words != "":
+				if err == nil || !strings.Contains(err.Error(), c.words) {
+					t.Error(err)
+				}
+			case err != nil || len(got) != 2 || len(roots) != 1 || !roots[0].Equal(authority.Root):
+				t.Errorf("a chain of %d, roots %v: %v", len(got), roots, err)
 			}
 		})
 	}

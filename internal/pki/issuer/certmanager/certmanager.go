@@ -41,6 +41,8 @@ const (
 	// usualTimeout is how long the signing may take unless told otherwise. Issuers that sign by
 	// themselves take a second.
 	usualTimeout = time.Minute
+	// probeLifetime is the shortest that cert-manager documents as accepted.
+	probeLifetime = time.Hour
 	// cleaning is how long the removal of a request may take.
 	cleaning = 10 * time.Second
 )
@@ -119,6 +121,29 @@ func (i *Issuer) Issue(ctx context.Context, request pki.Request, csr []byte) (ch
 		return nil, nil, i.failure(issuer.Invalid, err)
 	}
 	return chain, roots, nil
+}
+
+// Generation asks for a certificate that nobody uses, to learn the root that the issuer gives
+// at present. The generation has no number.
+func (i *Issuer) Generation(ctx context.Context, identity pki.Identity) (*pki.Generation, error) {
+	key, err := pki.ECDSAP256.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	request := pki.Request{Identity: identity, PublicKey: key.Public(), Lifetime: probeLifetime}
+	csr, err := pki.NewCSR(key, request)
+	if err != nil {
+		return nil, err
+	}
+	_, roots, err := i.Issue(ctx, request, csr)
+	if err != nil {
+		return nil, err
+	}
+	root, err := pki.ParseCertificates(roots)
+	if err != nil {
+		return nil, err
+	}
+	return pki.FromIssuer(i.Name(), root[0])
 }
 
 // Sweep removes what managers that died have left behind.

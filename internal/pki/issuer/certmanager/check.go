@@ -28,7 +28,7 @@ func checkNames(identity pki.Identity, csr []byte) error {
 }
 
 // check takes what came back if it is what was asked for, and puts it into the form of
-// issuer.Issuer: the chain without the root.
+// issuer.Issuer: the chain without the root, and of the roots that one that it leads to.
 func (s status) check(request pki.Request, now time.Time) (chain, roots []byte, err error) {
 	certificates, err := pki.ParseCertificates(s.Certificate)
 	if err != nil {
@@ -38,15 +38,16 @@ func (s status) check(request pki.Request, now time.Time) (chain, roots []byte, 
 	if leaf.Subject.String() == leaf.Issuer.String() && leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
 		return nil, nil, errSelfSigned
 	}
-	trusted, err := s.roots(certificates)
+	told, err := s.roots(certificates)
 	if err != nil {
 		return nil, nil, err
 	}
-	between := slices.DeleteFunc(certificates[1:], func(c *x509.Certificate) bool { return slices.ContainsFunc(trusted, c.Equal) })
-	if err := checkLeaf(leaf, between, trusted, request, now); err != nil {
+	path, err := checkLeaf(leaf, certificates[1:], told, request, now)
+	if err != nil {
 		return nil, nil, fmt.Errorf("what was issued for %s is not used: %w", request.Identity, err)
 	}
-	return pki.EncodeCertificates(append([]*x509.Certificate{leaf}, between...)...), pki.EncodeCertificates(trusted...), nil
+	last := len(path) - 1
+	return pki.EncodeCertificates(path[:last]...), pki.EncodeCertificates(path[last]), nil
 }
 
 // roots are what the issuer tells or, if it tells none, what its chain ends with.
@@ -64,23 +65,24 @@ func (s status) roots(chain []*x509.Certificate) ([]*x509.Certificate, error) {
 	return nil, errors.New("the issuer does not tell its root, neither in status.ca nor at the end of the chain: have it tell it, or bring root and signing key as files")
 }
 
-func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, request pki.Request, now time.Time) error {
+// checkLeaf returns the path from the leaf to its root.
+func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, request pki.Request, now time.Time) ([]*x509.Certificate, error) {
 	identity, err := pki.IdentityOf(leaf)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key, isKey := request.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	switch {
 	case identity != request.Identity:
-		return fmt.Errorf("it is for %s", identity)
+		return nil, fmt.Errorf("it is for %s", identity)
 	case len(leaf.DNSNames)+len(leaf.IPAddresses)+len(leaf.EmailAddresses) > 0:
-		return errors.New("it has names that were not asked for")
+		return nil, errors.New("it has names that were not asked for")
 	case leaf.IsCA:
-		return errors.New("it is an authority's")
+		return nil, errors.New("it is an authority's")
 	case !isKey || !key.Equal(leaf.PublicKey):
-		return errors.New("it is for another key")
+		return nil, errors.New("it is for another key")
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
-		return errors.New("it is not for both server and client authentication, which a proxy's has to be")
+		return nil, errors.New("it is not for both server and client authentication, which a proxy's has to be")
 	}
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
 	for _, c := range between {
@@ -89,8 +91,9 @@ func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, reque
 	for _, c := range roots {
 		options.Roots.AddCert(c)
 	}
-	if _, err := leaf.Verify(options); err != nil {
-		return fmt.Errorf("it does not lead to the issuer's root: %w", err)
+	paths, err := leaf.Verify(options)
+	if err != nil {
+		return nil, fmt.Errorf("it does not lead to the issuer's root: %w", err)
 	}
-	return nil
+	return paths[0], nil
 }
