@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"google.golang.org/protobuf/proto"
 	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/agent/envoy"
@@ -70,8 +70,8 @@ func (n *network) Review(_ context.Context, token string) (*xds.Caller, error) {
 	return &xds.Caller{Namespace: "shop", ServiceAccount: "reviews", Pod: "reviews-v1"}, nil
 }
 
-// startNetwork serves one listener to the Pod.
-func startNetwork(listener proto.Message) *network {
+// startNetwork serves listeners to the Pod, by their names.
+func startNetwork(listeners map[string]types.Resource) *network {
 	GinkgoHelper()
 	first, err := pki.NewGeneration(1, domain, time.Now(), time.Hour)
 	Expect(err).NotTo(HaveOccurred())
@@ -90,10 +90,14 @@ func startNetwork(listener proto.Message) *network {
 	})
 	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: domain, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}
 	serving := pki.NewServing(n.source, managerIdentity, nil, now, log)
-	resource, err := xds.NewResource(xds.Key{TypeURL: xds.ListenerType, Name: "inbound"}, listener, nil, nil)
-	Expect(err).NotTo(HaveOccurred())
+	update := xds.Update{Class: "class"}
+	for name, listener := range listeners {
+		resource, err := xds.NewResource(xds.Key{TypeURL: xds.ListenerType, Name: name}, listener, nil, nil)
+		Expect(err).NotTo(HaveOccurred())
+		update.Set = append(update.Set, resource)
+	}
 	cache := xds.NewCache(xds.Options{Clock: now, Log: log, Report: func(delivery.Report) {}})
-	cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "class", Set: []*xds.Resource{resource}}}})
+	cache.Publish(xds.Publication{Updates: []xds.Update{update}})
 	server := xds.NewServer(cache, xds.ServerOptions{Directory: n, Log: log, Network: &xds.Network{
 		Address: n.address, TLS: agents.AskingTLS(serving.ServerConfig()), Authenticate: authenticator.Authenticate,
 		Services: service.Register, MaxConnectionAge: time.Hour,
@@ -128,7 +132,8 @@ var _ = Describe("fairlead-agent proxy with --certificate-source=manager", func(
 		base, err := testenv.SocketDir()
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(os.RemoveAll, base)
-		n := startNetwork(toApp("app|9080", "mark").(proto.Message))
+		raw := filepath.Join(base, "raw.sock")
+		n := startNetwork(map[string]types.Resource{"inbound": toApp("app|9080", "mark"), "outbound|5432": rawToApp("app|9080", raw)})
 		app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		DeferCleanup(app.Close)
 		token, roots := filepath.Join(base, "token"), filepath.Join(base, "roots.pem")
@@ -154,6 +159,23 @@ var _ = Describe("fairlead-agent proxy with --certificate-source=manager", func(
 			HaveField("Certificate.Root", root), HaveField("Certificate.Trusted", HaveExactElements(root)), HaveField("Certificate.Proven", Not(BeNil())),
 			HaveField("RawConnections", BeEquivalentTo(0)), HaveField("RawQuiet", Not(BeNil())),
 		))
+
+		By("telling connections of TCP from those of HTTP, and when there was none")
+		quiet := n.reported().GetRawQuiet().AsTime()
+		connection, err := net.Dial("unix", raw)
+		Expect(err).NotTo(HaveOccurred())
+		address, err := agent.inbound()
+		Expect(err).NotTo(HaveOccurred())
+		idle, err := net.Dial("tcp", address)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(idle.Close)
+		Expect(idle.Write([]byte("GET / HTTP/1.1\r\nHost: app\r\n\r\n"))).NotTo(BeZero())
+		Eventually(n.reported).Within(patience).Should(And(HaveField("RawConnections", BeEquivalentTo(1)), HaveField("Requests", BeEquivalentTo(4))))
+		Expect(n.reported().GetRawQuiet().AsTime()).To(BeTemporally(">=", quiet))
+		Expect(connection.Close()).To(Succeed())
+		ended := time.Now()
+		Eventually(n.reported).Within(patience).Should(HaveField("RawConnections", BeEquivalentTo(0)))
+		Expect(n.reported().GetRawQuiet().AsTime()).To(BeTemporally(">=", ended))
 
 		By("trusting another root as soon as the manager does, without a restart")
 		second, err := pki.NewGeneration(2, domain, time.Now(), time.Hour)
@@ -181,7 +203,7 @@ var _ = Describe("fairlead-agent proxy with --certificate-source=manager", func(
 		agent.Signal(syscall.SIGHUP)
 		Eventually(func() envoy.Status { return agent.status().Status }).Within(patience).Should(And(HaveField("Epoch", 1), HaveField("State", envoy.Live)))
 		Expect(agent.answer(ctx)).To(HavePrefix("200 mark"))
-		Eventually(n.reported).Within(patience).Should(And(HaveField("Epoch", BeEquivalentTo(1)), HaveField("Requests", BeEquivalentTo(4)), HaveField("Complaint", "")))
+		Eventually(n.reported).Within(patience).Should(And(HaveField("Epoch", BeEquivalentTo(1)), HaveField("Requests", BeEquivalentTo(5)), HaveField("Complaint", "")))
 
 		By("keeping key and token to itself")
 		key, err := os.ReadFile(filepath.Join(agent.dir, "certs", "current", "key.pem"))

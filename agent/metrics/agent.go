@@ -92,7 +92,7 @@ func (a *Agent) RescueTokens(left int) {
 	}
 }
 
-// CertificateChanged counts a change of the mounted certificates.
+// CertificateChanged counts a change of the certificates.
 func (a *Agent) CertificateChanged(result string) {
 	if a != nil {
 		a.certificateChanges.add(1, "result", result)

@@ -58,7 +58,7 @@ func (o *Options) writeOwn(p *page, now time.Time) {
 	if left := a.rescueTokens.Load(); left > 0 {
 		p.gauge(prefix+"rescue_tokens", "Rescue tokens that are left.", float64(left-1))
 	}
-	p.counters(prefix+"certificate_changes_total", "Changes of the mounted certificates.", &a.certificateChanges)
+	p.counters(prefix+"certificate_changes_total", "Changes of the certificates.", &a.certificateChanges)
 	o.writeExpiry(p, prefix+"certificate_expiry_seconds", now)
 	p.counters(prefix+"drains_total", "Drains of Envoy that have ended.", &a.drains)
 	p.gauge(prefix+"start_time_seconds", "When the agent started, in seconds since 1970.", float64(o.Started.UnixMilli())/1e3)
