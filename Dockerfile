@@ -17,6 +17,7 @@ COPY api/ api/
 COPY config/ config/
 COPY controllers/ controllers/
 COPY internal/ internal/
+COPY webhooks/ webhooks/
 COPY agent/ agent/
 ENV CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 RUN go build -ldflags '-s -w' -o /out/fairlead-manager . \

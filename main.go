@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	_ "time/tzdata" // windows name zones, and the image has no database of its own
 
 	"github.com/go-logr/logr"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,7 +47,9 @@ import (
 	"fairlead.dev/fairlead/internal/publish"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
+	"fairlead.dev/fairlead/internal/validate"
 	"fairlead.dev/fairlead/internal/xds"
+	"fairlead.dev/fairlead/webhooks"
 )
 
 // gcPercent is GOGC where the environment does not set it: the manager's garbage is short
@@ -76,6 +80,7 @@ type options struct {
 	xdsSocket               string
 	xdsAddress              string
 	authorityDir            string
+	webhookAddress          string
 	metricsAddress          string
 	healthAddress           string
 	leaderElect             bool
@@ -118,6 +123,8 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 		"HOST:PORT on which proxies and agents are served by TLS, to those that prove who they are. Empty: none")
 	flags.StringVar(&s.authorityDir, "authority-dir", "",
 		"folder with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem: an authority to sign with. Empty: the manager makes one")
+	flags.StringVar(&s.webhookAddress, "webhook-address", "",
+		"HOST:PORT on which the API server is told whether objects are valid; on a loopback address it is registered by that address (port 0: a free one), else by the Service "+webhooks.ServiceName+". Empty: none")
 	flags.StringVar(&s.metricsAddress, "metrics-bind-address", "0", "address for Prometheus metrics over HTTP, such as :8080; 0 serves none")
 	flags.StringVar(&s.healthAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz; 0 serves none")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "let one of several replicas write status; needed wherever more than one runs")
@@ -217,13 +224,16 @@ func run(ctx context.Context, s options, log *slog.Logger) error {
 func newManager(access *rest.Config, s options) (manager.Manager, error) {
 	// Only what is read: the whole of client-go's scheme costs memory.
 	scheme := runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(admissionregistrationv1.AddToScheme, authenticationv1.AddToScheme,
+		coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
+	cached := controllers.CacheOptions(s.namespace)
+	maps.Copy(cached.ByObject, webhooks.Cached())
 	m, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(s.namespace),
+		Cache:                         cached,
 		Metrics:                       metricsserver.Options{BindAddress: s.metricsAddress},
 		HealthProbeBindAddress:        s.healthAddress,
 		LeaderElection:                s.leaderElect,
@@ -264,8 +274,15 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
 	})
-	network, err := network(m, s, held, store, publisher, log)
+	by, err := certificates(m, s, held, log)
 	if err != nil {
+		return nil, err
+	}
+	network, err := network(m, s, held, by, store, publisher, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := admit(m, s, held, by, log); err != nil {
 		return nil, err
 	}
 	server := xds.NewServer(cache, xds.ServerOptions{
@@ -279,46 +296,83 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 	return publisher.Published(), nil
 }
 
-// network puts together the certificates and what is served by them; nil: nothing is.
-func network(m manager.Manager, s options, held *settings.Holder, store *mesh.Store, publisher *publish.Publisher, log *slog.Logger) (*xds.Network, error) {
-	wallClock := clock.RealClock{}
+// certified is what the manager proves itself by.
+type certified struct {
+	// own is its identity in the mesh whose authority source holds.
+	own     pki.Identity
+	source  *pki.Source
+	serving *pki.Serving
+}
+
+// certificates adds the mesh's authority and the manager's own certificate by it.
+func certificates(m manager.Manager, s options, held *settings.Holder, log *slog.Logger) (*certified, error) {
 	source := pki.NewSource()
 	// It is in every name, so it stays as it is until the program's next start.
-	trustDomain := held.Get().TrustDomain
+	own := pki.Identity{TrustDomain: held.Get().TrustDomain, Namespace: s.namespace, ServiceAccount: serviceAccount}
 	if _, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
-		Namespace: s.namespace, Source: source, Clock: wallClock, Log: log,
-		First: func(now time.Time) (*pki.Generation, error) { return firstGeneration(s.authorityDir, trustDomain, now) },
+		Namespace: s.namespace, Source: source, Clock: clock.RealClock{}, Log: log,
+		First: func(now time.Time) (*pki.Generation, error) {
+			return firstGeneration(s.authorityDir, own.TrustDomain, now)
+		},
 	}); err != nil {
 		return nil, err
 	}
-	if s.xdsAddress == "" {
-		return nil, nil
-	}
-	own := pki.Identity{TrustDomain: trustDomain, Namespace: s.namespace, ServiceAccount: serviceAccount}
-	serving := pki.NewServing(source, own, nil, wallClock, log)
+	serving := pki.NewServing(source, own, webhooks.Names(s.namespace), clock.RealClock{}, log)
 	if err := m.Add(serving); err != nil {
 		return nil, fmt.Errorf("add the manager's own certificate: %w", err)
 	}
+	return &certified{own: own, source: source, serving: serving}, nil
+}
+
+// network puts together what agents and proxies are served by over the network; nil: nothing is.
+func network(m manager.Manager, s options, held *settings.Holder, by *certified, store *mesh.Store, publisher *publish.Publisher, log *slog.Logger) (*xds.Network, error) {
+	if s.xdsAddress == "" {
+		return nil, nil
+	}
+	wallClock := clock.RealClock{}
 	counts := agents.NewMetrics(metrics.Registry)
 	authenticator := &agents.Authenticator{
-		Source: source, TrustDomain: trustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: counts,
+		Source: by.source, TrustDomain: by.own.TrustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: counts,
 	}
-	relay, err := relayToLeader(m, s, store, own, serving)
+	relay, err := relayToLeader(m, s, store, by.own, by.serving)
 	if err != nil {
 		return nil, err
 	}
-	builtin := issuer.NewBuiltin(source, wallClock)
+	builtin := issuer.NewBuiltin(by.source, wallClock)
 	server := agents.NewServer(agents.Options{
-		Table: agents.NewTable(wallClock, counts), Source: source, Admit: publisher.Admit, TrustDomain: trustDomain,
+		Table: agents.NewTable(wallClock, counts), Source: by.source, Admit: publisher.Admit, TrustDomain: by.own.TrustDomain,
 		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return builtin, held.Get().Certificates.Duration },
 		MaxAge: func() time.Duration { return held.Get().MaxConnectionAge },
 		Relay:  relay, Clock: wallClock, Log: log, Metrics: counts,
 	})
 	return &xds.Network{
-		Address: s.xdsAddress, TLS: agents.AskingTLS(serving.ServerConfig()),
+		Address: s.xdsAddress, TLS: agents.AskingTLS(by.serving.ServerConfig()),
 		Authenticate: authenticator.Authenticate, Services: server.Register,
 		MaxConnectionAge: held.Get().MaxConnectionAge,
 	}, nil
+}
+
+// admit adds the webhooks, if they are asked for.
+func admit(m manager.Manager, s options, held *settings.Holder, by *certified, log *slog.Logger) error {
+	if s.webhookAddress == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", s.webhookAddress)
+	if err != nil {
+		return fmt.Errorf("--webhook-address %s: %w", s.webhookAddress, err)
+	}
+	registration := &webhooks.Registration{
+		Client: m.GetClient(), Source: by.source, URL: webhooks.URL(listener.Addr()), Namespace: s.namespace, Log: log,
+	}
+	if err := registration.Setup(m); err != nil {
+		return err
+	}
+	return m.Add(&webhooks.Server{
+		Listener: listener, TLS: by.serving.ServerConfig(), Log: log,
+		Handler: webhooks.Handler(webhooks.Rules{
+			Options: validate.Options{ClusterDomain: s.clusterDomain}, Settings: held, Namespace: s.namespace, Clock: clock.RealClock{},
+		}),
+	})
 }
 
 // relayToLeader takes agents that come in here to the replica that leads; nil: there is one only.

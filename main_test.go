@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func TestTheManagerAsAWhole(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "x", "s")
 	s, err := readFlags([]string{
-		"--kubeconfig=" + api.Kubeconfig, "--xds-socket=" + socket, "--xds-address=" + address, "--health-probe-bind-address=0", "--reconnect-grace=100ms",
+		"--kubeconfig=" + api.Kubeconfig, "--xds-socket=" + socket, "--xds-address=" + address, "--webhook-address=127.0.0.1:0", "--health-probe-bind-address=0", "--reconnect-grace=100ms",
 	}, os.Stderr)
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, stop := context.WithCancel(t.Context())
@@ -69,6 +71,7 @@ func TestTheManagerAsAWhole(t *testing.T) {
 	g.Eventually(socket).Should(BeAnExistingFile(), "proxies are served")
 
 	agentOf(t, kubectl).joins(address)
+	refusesWhatCannotBeKept(g, api)
 
 	file := filepath.Join(dir, "reviews.yaml")
 	g.Expect(os.WriteFile(file, []byte(`
@@ -113,4 +116,25 @@ spec:
 
 	stop()
 	g.Eventually(ended).Should(Receive(BeNil()))
+}
+
+// refusesWhatCannotBeKept asks the webhooks, which the manager registers by itself.
+func refusesWhatCannotBeKept(g *WithT, api *testenv.APIServer) {
+	g.Eventually(func() (string, error) {
+		command := api.Kubectl(context.Background(), "create", "--dry-run=server", "-f", "-")
+		command.Stdin = strings.NewReader(`
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: MeshCertificate
+metadata: {name: weekly}
+spec:
+  serviceAccount: reviews
+  duration: 96h
+  renewal: {windows: [{days: [Sunday], start: "02:00", end: "05:00", timeZone: Europe/Berlin}]}
+`)
+		output, err := command.CombinedOutput()
+		if err == nil {
+			return "", errors.New("taken")
+		}
+		return string(output), nil
+	}).Should(ContainSubstring("FL0010 spec.renewal.windows: none opens from"))
 }

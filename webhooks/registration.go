@@ -61,11 +61,11 @@ func Names(namespace string) []string {
 	return []string{ServiceName + "." + namespace + ".svc", "localhost", "127.0.0.1", "::1"}
 }
 
-// CacheOptions make a manager's cache read of all registrations only this one.
-func CacheOptions() cache.Options {
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&admissionv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", Name)},
-	}}
+// Cached makes a manager's cache read of all registrations only this one.
+func Cached() map[client.Object]cache.ByObject {
+	return map[client.Object]cache.ByObject{
+		&admissionv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector(metav1.ObjectNameField, Name)},
+	}
 }
 
 // Setup adds the controller to a manager, whose scheme has admissionregistration.k8s.io/v1.

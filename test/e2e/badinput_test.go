@@ -94,18 +94,20 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 		}
 	})
 
-	It("by weights that are all zero is not used", func() {
-		o := apply(virtualService("weights-zero", `
+	It("by weights that are all zero is refused at once, with the reason", func() {
+		o := parse(virtualService("weights-zero", `
 - route:
   - {destination: {host: echo, subset: v1}, weight: 0}
   - {destination: {host: echo, subset: v2}, weight: 0}
 `))
-		Eventually(o.status).Should(And(
-			HaveCondition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid,
-				"spec.http[0].route", "the weights of all destinations are zero", "give at least one destination a weight above 0"),
-			HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted),
-			HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
-		))
+		Eventually(func() error {
+			err := o.apply()
+			o.remove() // if it was taken
+			return err
+		}).Should(MatchError(And(
+			ContainSubstring("spec.http[0].route: the weights of all destinations are zero"),
+			ContainSubstring("give at least one destination a weight above 0"),
+		)), "the webhook is registered")
 		for _, caller := range callers() {
 			Expect(caller.get("http://weights-zero.example/").Status).To(Equal(404), "nobody has the host")
 		}

@@ -166,6 +166,8 @@ func managerArgs(a access, xds string) []string {
 		// Workloads have certificates: nobody is let in without.
 		"--xds-address=" + xds, "--xds-socket=",
 		"--namespace=" + objects.ManagerNamespace,
+		// A free port of this machine, by which it is registered.
+		"--webhook-address=127.0.0.1:0",
 		"--cluster-domain=" + clusterDomain,
 		// One of each: whether the manager is ready, its port tells.
 		"--leader-elect=false",
