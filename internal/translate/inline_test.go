@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"os"
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -11,6 +12,7 @@ import (
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -24,6 +26,8 @@ type inlined struct {
 	bootstrapv3.Bootstrap_StaticResources
 	Admin    *bootstrapv3.Admin
 	Overload *overloadv3.OverloadManager
+	// ListenersFile is where listeners are read from, if they are to change.
+	ListenersFile string
 }
 
 // add inlines the resources of one proxy. With a prefix, several of them fit into one
@@ -126,14 +130,46 @@ func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.
 // bootstrap returns the bootstrap as JSON.
 func (b *inlined) bootstrap(tb testing.TB) []byte {
 	tb.Helper()
-	text, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(&bootstrapv3.Bootstrap{
+	bootstrap := &bootstrapv3.Bootstrap{
 		Node:            &corev3.Node{Id: "default/front", Cluster: "front.default"},
 		StaticResources: &b.Bootstrap_StaticResources,
 		Admin:           b.Admin,
 		OverloadManager: b.Overload,
-	})
+	}
+	if b.ListenersFile != "" {
+		b.writeListeners(tb)
+		b.Listeners = nil
+		bootstrap.DynamicResources = &bootstrapv3.Bootstrap_DynamicResources{LdsConfig: &corev3.ConfigSource{
+			ResourceApiVersion:    corev3.ApiVersion_V3,
+			ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{Path: b.ListenersFile}},
+		}}
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true, Multiline: true}.Marshal(bootstrap)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return text
+}
+
+// writeListeners puts the listeners where Envoy looks for a file that is moved there.
+func (b *inlined) writeListeners(tb testing.TB) {
+	tb.Helper()
+	response := &discovery.DiscoveryResponse{}
+	for _, listener := range b.Listeners {
+		packed, err := anypb.New(listener)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		response.Resources = append(response.Resources, packed)
+	}
+	text, err := protojson.Marshal(response)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(b.ListenersFile+".new", text, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(b.ListenersFile+".new", b.ListenersFile); err != nil {
+		tb.Fatal(err)
+	}
 }

@@ -38,6 +38,7 @@ type live struct {
 	part  string // the third part of its addresses, so that runs do not meet
 	dir   string
 	admin *http.Client
+	args  []string // further ones of Envoy's
 }
 
 // nextPart tells proxies of one run apart; the process tells runs apart.
@@ -114,6 +115,7 @@ func (l *live) run(all *inlined) (end func()) {
 	var output bytes.Buffer
 	envoy := exec.Command(binary, "--config-path", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn",
 		"--drain-strategy", "immediate")
+	envoy.Args = append(envoy.Args, l.args...)
 	envoy.Dir, envoy.Stdout, envoy.Stderr = l.dir, &output, &output
 	if err := envoy.Start(); err != nil {
 		l.t.Fatal(err)

@@ -2,16 +2,20 @@ package translate_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	. "github.com/onsi/gomega"
 
 	"fairlead.dev/fairlead/agent/certs"
@@ -24,26 +28,33 @@ const (
 	reviewsID = "spiffe://cluster.local/ns/default/sa/reviews"
 )
 
-// pair is two real Envoys, those of front and reviews, or of another Pod in front's place.
+// pair is two real Envoys, those of front, or another caller, and of reviews. What is unset is
+// filled in.
 type pair struct {
 	*live  // the caller's
 	server *live
 	root   *testenv.Authority
 	store  *mesh.Store
+
+	// mode is the server's mTLS mode, and redirected whether its listeners are those for intercepted calls.
+	mode       mesh.MTLSMode
+	redirected bool
+	// caller is the calling Pod, callerID and serverID the identities of the certificates.
+	caller, callerID, serverID string
+	change                     func(*mesh.Store)
 }
 
-// startPair runs both Envoys of testdata/live/mtls.yaml, each with the certificate of an identity; none
-// without.
-func startPair(t *testing.T, mode mesh.MTLSMode, caller, callerID, serverID string, change func(*mesh.Store)) *pair {
+// start runs both Envoys of testdata/live/mtls.yaml.
+func (p *pair) start(t *testing.T) *pair {
 	t.Helper()
 	root, err := testenv.NewAuthority("root")
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.root = root
 	part := newPart()
-	p := &pair{live: newLive(t, part), server: newLive(t, part), root: root}
-	p.store = p.mesh("mtls.yaml", "MODE", string(mode))
-	change(p.store)
+	p.live, p.server = newLive(t, part), newLive(t, part)
+	p.load()
 	p.serveHTTP("reviews", p.address(31)+":8080")
 	p.serveTCP(p.address(31) + ":8081")
 	p.serveHTTP("grpc", p.address(31)+":8082")
@@ -55,13 +66,13 @@ func startPair(t *testing.T, mode mesh.MTLSMode, caller, callerID, serverID stri
 	}
 	p.serveTLS(own, p.address(31)+":8084")
 
-	p.server.certify(root, serverID)
-	served := p.server.inline(p.store, "reviews")
-	for port := 8080; port <= 8084; port++ {
-		served.Clusters = append(served.Clusters, p.appAt(port, 31))
+	p.server.certify(root, cmp.Or(p.serverID, reviewsID))
+	p.server.args = []string{"--drain-time-s", "1"}
+	p.server.run(p.served())
+	caller := cmp.Or(p.caller, "front")
+	if caller == "front" {
+		p.certify(root, frontID)
 	}
-	p.server.run(served)
-	p.certify(root, callerID)
 	p.run(p.inline(p.store, caller))
 	for _, l := range []*live{p.live, p.server} {
 		NewWithT(t).Eventually(l.stat).WithArguments("server.state").WithTimeout(20*time.Second).Should(Equal("0"), "Envoy is live")
@@ -69,12 +80,41 @@ func startPair(t *testing.T, mode mesh.MTLSMode, caller, callerID, serverID stri
 	return p
 }
 
+// load reads the mesh.
+func (p *pair) load() {
+	traffic := "explicit"
+	if p.redirected {
+		traffic = "redirected"
+	}
+	p.store = p.mesh("mtls.yaml", "TRAFFIC", traffic, "MODE", string(p.mode))
+	if p.change != nil {
+		p.change(p.store)
+	}
+}
+
+// served is what the server's proxy is told, its listeners by a file. What redirect rules would lead to
+// one listener comes to it by the ports' own addresses.
+func (p *pair) served() *inlined {
+	all := p.server.inline(p.store, "reviews")
+	all.ListenersFile = filepath.Join(p.server.dir, "listeners.json")
+	for port := 8080; port <= 8084; port++ {
+		all.Clusters = append(all.Clusters, p.appAt(port, 31))
+	}
+	if !p.redirected {
+		return all
+	}
+	all.Listeners = slices.DeleteFunc(all.Listeners, func(l *listenerv3.Listener) bool { return l.Name != "inbound" })
+	inbound := all.Listeners[0]
+	listenOn(inbound, 8080, p.address(21))
+	for port := 8081; port <= 8085; port++ { // the last one is not declared
+		inbound.AdditionalAddresses = append(inbound.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: address(p.address(21), port)})
+	}
+	return all
+}
+
 // certify puts a certificate where the agent does.
 func (l *live) certify(root *testenv.Authority, identity string) {
 	l.t.Helper()
-	if identity == "" {
-		return
-	}
 	credentials, err := root.Issue(identity)
 	if err != nil {
 		l.t.Fatal(err)
@@ -110,7 +150,7 @@ func (p *pair) get(url string) answer {
 		p.t.Fatal(err)
 	}
 	last := 10
-	if p.store.Workload(mesh.NamespacedName{Namespace: "default", Name: "front"}) == nil {
+	if p.caller == "bare" {
 		last = 12
 	}
 	return p.send(fmt.Sprintf("%s:%d", p.address(last), mesh.ExplicitOutboundPort), request)
@@ -151,9 +191,21 @@ func (p *pair) silent(at string) (string, time.Duration) {
 	return p.keep(at).hear(), time.Since(begin)
 }
 
-func TestMutualTLS(t *testing.T) {
-	t.Parallel()
-	p := startPair(t, "", "front", frontID, reviewsID, func(*mesh.Store) {})
+// bothWays runs a test for a server that is called by its proxy's address, and for one whose calls are
+// intercepted.
+func bothWays(t *testing.T, test func(*testing.T, *pair)) {
+	for name, p := range map[string]*pair{"explicit": {}, "intercepted": {redirected: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, p)
+		})
+	}
+}
+
+func TestMutualTLS(t *testing.T) { bothWays(t, mutualTLS) }
+
+func mutualTLS(t *testing.T, p *pair) {
+	p.start(t)
 	g := NewWithT(t)
 	server := p.address(21)
 	g.Expect(p.get("http://reviews/").Server).To(Equal("reviews"))
@@ -185,9 +237,11 @@ func TestMutualTLS(t *testing.T) {
 	g.Expect(p.server.stat("listener.inbound.ssl.session_reused")).To(Equal("0"))
 }
 
-func TestStrictTakesMutualTLSOnly(t *testing.T) {
-	t.Parallel()
-	p := startPair(t, mesh.MTLSStrict, "front", frontID, reviewsID, func(*mesh.Store) {})
+func TestStrictTakesMutualTLSOnly(t *testing.T) { bothWays(t, strictTakesMutualTLSOnly) }
+
+func strictTakesMutualTLSOnly(t *testing.T, p *pair) {
+	p.mode = mesh.MTLSStrict
+	p.start(t)
 	g := NewWithT(t)
 	server := p.address(21)
 	g.Expect(p.get("http://reviews/").Server).To(Equal("reviews"))
@@ -197,6 +251,9 @@ func TestStrictTakesMutualTLSOnly(t *testing.T) {
 	g.Expect(err).To(HaveOccurred())
 	g.Expect(p.speak(server+":8081", "tcp")).To(BeEmpty())
 	g.Expect(p.ownTLS(server + ":8084")).NotTo(Equal("echo tls"))
+	if p.redirected {
+		g.Expect(p.speak(server+":8085", "undeclared")).To(BeEmpty())
+	}
 
 	handshake := func(credentials testenv.Credentials) error {
 		config, err := credentials.MutualTLS(p.root.Roots)
@@ -226,9 +283,11 @@ func TestStrictTakesMutualTLSOnly(t *testing.T) {
 	g.Expect(handshake(forged)).NotTo(Succeed(), "another authority of the same name")
 }
 
-func TestDisableHasNobodyWait(t *testing.T) {
-	t.Parallel()
-	p := startPair(t, mesh.MTLSDisable, "front", frontID, reviewsID, func(*mesh.Store) {})
+func TestDisableHasNobodyWait(t *testing.T) { bothWays(t, disableHasNobodyWait) }
+
+func disableHasNobodyWait(t *testing.T, p *pair) {
+	p.mode = mesh.MTLSDisable
+	p.start(t)
 	g := NewWithT(t)
 	g.Expect(p.get("http://reviews/").Server).To(Equal("reviews"))
 	for _, at := range []string{p.address(10) + ":13083", p.address(21) + ":8083"} {
@@ -241,7 +300,7 @@ func TestDisableHasNobodyWait(t *testing.T) {
 
 func TestAServerWithAnotherIdentityIsNotCalled(t *testing.T) {
 	t.Parallel()
-	p := startPair(t, "", "front", frontID, "spiffe://cluster.local/ns/default/sa/other", func(*mesh.Store) {})
+	p := (&pair{serverID: "spiffe://cluster.local/ns/default/sa/other"}).start(t)
 	g := NewWithT(t)
 	g.Expect(p.get("http://reviews/").StatusCode).To(Equal(503))
 	g.Expect(p.speak(p.address(10)+":13081", "tcp")).To(BeEmpty())
@@ -251,14 +310,13 @@ func TestAServerWithAnotherIdentityIsNotCalled(t *testing.T) {
 // Without certificates a proxy calls in plaintext, and is told of no files that it does not have.
 func TestACallerWithoutCertificates(t *testing.T) {
 	t.Parallel()
-	p := startPair(t, "", "bare", "", reviewsID, func(store *mesh.Store) {
-		store.DeleteWorkload(mesh.NamespacedName{Namespace: "default", Name: "front"})
+	p := (&pair{caller: "bare", change: func(store *mesh.Store) {
 		store.SetPolicy(&mesh.Policy{
 			Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "DestinationRule", Namespace: "default", Name: "reviews"}},
 			Host:   "reviews.default.svc.cluster.local",
 			TLS:    []mesh.TLSRule{{Port: 82, Mode: mesh.TLSMutual, Path: "spec"}},
 		})
-	})
+	}}).start(t)
 	g := NewWithT(t)
 	g.Expect(p.get("http://reviews/").Server).To(Equal("reviews"))
 	g.Expect(p.get("http://reviews:82/").StatusCode).To(Equal(503), "it must use mutual TLS, and cannot")
@@ -269,4 +327,47 @@ func TestACallerWithoutCertificates(t *testing.T) {
 	text, err := io.ReadAll(dump.Body)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(strings.Contains(string(text), "sds-")).To(BeFalse())
+}
+
+// What the modes differ in are filter chains: who speaks mutual TLS goes on when they change.
+func TestModesChangeUnderOpenConnections(t *testing.T) { bothWays(t, modesChange) }
+
+func modesChange(t *testing.T, p *pair) {
+	p.mode = mesh.MTLSPermissive
+	p.start(t)
+	g := NewWithT(t)
+	server, proxy := p.address(21), p.address(10)+":15001"
+	change := func(mode mesh.MTLSMode) {
+		p.mode = mode
+		p.load()
+		p.served().writeListeners(t)
+	}
+	requests, mutual := p.keep(proxy), p.keep(p.address(10)+":13081")
+	plain := p.keep(server + ":8081")
+	g.Expect(requests.get("/", "reviews")).To(Equal("200"))
+	g.Expect(mutual.say("a")).To(Equal("echo a"))
+	g.Expect(plain.say("a")).To(Equal("echo a"))
+
+	change(mesh.MTLSStrict)
+	g.Eventually(func() error { _, err := p.plain("http://" + server + ":8080/"); return err }).WithTimeout(20*time.Second).
+		Should(HaveOccurred(), "plaintext is refused")
+	g.Expect(plain.hear()).To(Equal("EOF"), "and that which was there is ended")
+	g.Expect(requests.get("/", "reviews")).To(Equal("200"))
+	g.Expect(mutual.say("b")).To(Equal("echo b"))
+
+	change(mesh.MTLSPermissive)
+	g.Eventually(func() error { _, err := p.plain("http://" + server + ":8080/"); return err }).WithTimeout(20*time.Second).
+		Should(Succeed(), "plaintext is taken again")
+	g.Expect(requests.get("/", "reviews")).To(Equal("200"))
+	g.Expect(mutual.say("c")).To(Equal("echo c"))
+	g.Expect(p.server.stat("listener.inbound.ssl.handshake")).To(Equal("2"), "all that by the connections of the beginning")
+
+	// The caller has not heard of this one yet.
+	change(mesh.MTLSDisable)
+	g.Eventually(func() time.Duration { _, after := p.silent(server + ":8083"); return after }).WithTimeout(20*time.Second).
+		Should(BeNumerically("<", 500*time.Millisecond), "nobody waits any more")
+	for range 20 {
+		g.Expect(requests.get("/", "reviews")).To(Equal("200"))
+	}
+	g.Eventually(mutual.hear).Should(Equal("EOF"), "but TCP has to begin anew")
 }
