@@ -7,8 +7,9 @@ package xds
 // do not subscribe to clusters as a whole (gRPC's) ask for a cluster only after they have
 // the route: nothing is held from them.
 //
-// Endpoints are held until their proxy acknowledged the change of their cluster that came
-// with them: it may be what lets the cluster believe a new endpoint's identity.
+// Endpoints are held until their proxy was sent the change of their cluster that came
+// with them: it may be what lets the cluster believe a new endpoint's identity. It is not
+// acknowledged before its endpoints are there.
 
 // passes reports whether an update to a name may be sent now.
 func (s *session) passes(sub *subscription, target entry) bool {
@@ -55,11 +56,15 @@ func (s *session) passes(sub *subscription, target entry) bool {
 	return false
 }
 
-// outdated reports whether the proxy has a cluster as it was, and will get it as it is.
+// outdated reports whether the proxy has a cluster as it was, and is still to be sent it as it is.
 func (s *session) outdated(clusters *subscription, name string) bool {
 	acked, has := clusters.acked[name]
 	cluster, exists := s.class.get(ClusterType, name)
-	return has && exists && acked.Hash != cluster.Hash && clusters.refused[name].hash != cluster.Hash
+	if !has || !exists || acked.Hash == cluster.Hash || clusters.refused[name].hash == cluster.Hash {
+		return false
+	}
+	sent := clusters.flight != nil && clusters.flight.entries[name].Resource != nil
+	return !sent || clusters.flight.entries[name].Hash != cluster.Hash
 }
 
 // waiting reports whether a name waits at the gate that is not among the changes due.

@@ -169,6 +169,8 @@ func (s *session) due(sub *subscription, names []string, limit int) map[string]e
 			delete(sub.blocked, name)
 		case s.passes(sub, target):
 			changes[name] = target
+		case sub.owed[name].Resource != nil:
+			changes[name] = sub.owed[name]
 		}
 	}
 	return changes

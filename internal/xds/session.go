@@ -53,6 +53,8 @@ type subscription struct {
 	dirty map[string]struct{}
 	// blocked notes since when a name has waited at the gate.
 	blocked map[string]time.Time
+	// owed are endpoints for which a cluster warms that the proxy was sent, as they were then.
+	owed map[string]entry
 	// refused is what the proxy did not take: it is not sent again until it changes.
 	refused map[string]refusal
 	// probes are groups of names to be sent alone after a refusal, the next one first.
@@ -144,7 +146,7 @@ func (s *session) subscribe(typeURL string) (sub *subscription, first bool) {
 	sub = &subscription{
 		typeURL: typeURL,
 		names:   map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{},
-		blocked: map[string]time.Time{}, refused: map[string]refusal{},
+		blocked: map[string]time.Time{}, owed: map[string]entry{}, refused: map[string]refusal{},
 	}
 	s.types[typeURL] = sub
 	return sub, true
@@ -201,6 +203,7 @@ func (s *session) drop(sub *subscription, name string) {
 	s.setAcked(sub, name, entry{}, false)
 	delete(sub.dirty, name)
 	delete(sub.blocked, name)
+	delete(sub.owed, name)
 	delete(sub.refused, name)
 }
 
@@ -219,13 +222,10 @@ func (s *session) answered(sub *subscription, nonce, message string, refused boo
 	}
 	touched := map[objectID]struct{}{}
 	for name, e := range f.entries {
-		before, had := sub.acked[name]
+		before := sub.acked[name]
 		s.commit(sub, name, e)
 		collectOwners(touched, before.Resource)
 		collectOwners(touched, e.Resource)
-		if had && sub.typeURL == ClusterType && e.Resource != nil {
-			s.resend(EndpointType, name)
-		}
 	}
 	s.judgeThese(touched)
 }
@@ -249,12 +249,21 @@ func (s *session) commit(sub *subscription, name string, e entry) {
 	}
 }
 
-// resend has endpoints sent again for a cluster that was replaced: Envoy warms the new
-// one and waits for them, though it has them already.
-func (s *session) resend(typeURL, name string) {
-	if sub := s.types[typeURL]; sub != nil && sub.covers(name) {
-		s.setAcked(sub, name, entry{}, false)
-		sub.dirty[name] = struct{}{}
+// resend has endpoints sent again for a cluster that is being replaced: Envoy warms the new
+// one and waits for them, though it has them already, and acknowledges no cluster before.
+func (s *session) resend(name string) {
+	sub := s.types[EndpointType]
+	if sub == nil || !sub.covers(name) {
+		return
+	}
+	if sub.flight != nil {
+		// These will be there before the new cluster is.
+		delete(sub.flight.entries, name)
+	}
+	s.setAcked(sub, name, entry{}, false)
+	sub.dirty[name] = struct{}{}
+	if current, exists := s.class.get(EndpointType, name); exists {
+		sub.owed[name] = current
 	}
 }
 
@@ -327,8 +336,12 @@ func (s *session) launched(sub *subscription, entries map[string]entry, full boo
 	sub.greeted = true
 	sub.send, sub.request = nil, nil
 	s.use(sub, entries, 1)
-	for name := range entries {
+	for name, e := range entries {
 		delete(sub.blocked, name)
+		delete(sub.owed, name)
+		if _, has := sub.acked[name]; has && sub.typeURL == ClusterType && e.Resource != nil {
+			s.resend(name)
+		}
 	}
 	s.cache.options.Metrics.responses.WithLabelValues(shortType(sub.typeURL)).Inc()
 	s.cache.options.Metrics.resources.WithLabelValues(shortType(sub.typeURL)).Add(float64(len(entries)))
