@@ -16,8 +16,8 @@
 //     first window opens only then, or later, the last window before is taken, even if the
 //     certificate is not due yet; but none in the first tenth of its life.
 //   - A certificate that has missed its window, since the manager was down or limits held it
-//     back, is spread over the next one; within an open window, it is renewed at once. Never is it
-//     renewed at noon because it is late.
+//     back, is spread over the next one, at another place; if its window is still open, it is
+//     renewed at once. Never is it renewed at noon because it is late.
 //   - If no window is left for it before the margin, it is an emergency: it is renewed outside of
 //     a window, in the margin's length before the margin, where its name gives it its place.
 //     So is one that is not valid yet, as a clock that was set back has it.
@@ -48,7 +48,7 @@
 //     more than maxPerHour are renewed in an hour. What the limits hold back past the window's
 //     end waits for the next window. Those that expire first go first.
 //   - Canaries go first: they have the first tenth of a window, and the others wait until all
-//     canaries that are due are renewed, and proven. A canary goes ahead of others even if it
+//     canaries that are due are renewed, which those whose renewal fails are not, and proven. A canary goes ahead of others even if it
 //     is not due, unless it is in the first tenth of its life, and so has just done that.
 //   - Renewals pause while a canary, or maxConcurrent certificates, are not proven for more
 //     than 15 minutes; and while handshakes fail, or certificates are refused, more often

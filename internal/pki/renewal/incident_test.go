@@ -71,6 +71,7 @@ func TestTimesThatOthersGotWrong(t *testing.T) {
 	leap := time.Date(2028, 2, 29, 3, 0, 0, 0, time.UTC)
 	daily := berlin(t)
 	weekly := renewal.Policy{Jitter: 1, Windows: []renewal.Window{mustWindow(t, []string{"Sunday"}, "02:00", "05:00", "Europe/Berlin")}}
+	allDay := renewal.Policy{Windows: []renewal.Window{mustWindow(t, []string{"Tuesday"}, "00:00", "24:00", "Etc/UTC")}}
 	frozen := berlin(t)
 	frozen.Freeze = []renewal.DateRange{mustDates(t, "2028-02-29", "2028-02-29")}
 	for _, test := range []struct {
@@ -86,6 +87,7 @@ func TestTimesThatOthersGotWrong(t *testing.T) {
 		{"expired", daily, time.Hour, 48 * time.Hour, renewal.ReasonEmergency, 0, time.Hour},
 		{"a leap day", frozen, 2 * 24 * time.Hour, 0, renewal.ReasonWindow, 22 * time.Hour, 25 * time.Hour},
 		{"shorter than between windows", weekly, 48 * time.Hour, 0, renewal.ReasonEmergency, 38 * time.Hour, 44 * time.Hour},
+		{"too young as the last window opens", allDay, 5 * 24 * time.Hour, 0, renewal.ReasonWindow, 12 * time.Hour, 21 * time.Hour},
 		{"the next window is after the end", weekly, 8 * 24 * time.Hour, 0, renewal.ReasonWindow, 118 * time.Hour, 121 * time.Hour},
 	} {
 		c := renewal.Certificate{ID: "ns/app", NotBefore: leap, NotAfter: leap.Add(test.lifetime)}

@@ -19,6 +19,9 @@ type Holder struct {
 	// certificate is proven to be in use, or the renewal was given up; zero otherwise, and for
 	// a first certificate, which replaces none that worked.
 	Unproven time.Time
+	// Retry is when to try again what failed; until then there is no order. A canary is waited
+	// for meanwhile.
+	Retry time.Time
 }
 
 // Order is a certificate to be renewed.
@@ -130,16 +133,21 @@ func (s *scheduler) sort() {
 		}
 		switch {
 		case !h.Unproven.IsZero() && s.recently(h.Unproven, proving):
-		case slot.At.After(s.now):
-			if slot.At.Before(s.plan.Wake) {
-				s.plan.Wake = slot.At
+		case slot.At.After(s.now) || h.Retry.After(s.now):
+			for _, at := range [...]time.Time{slot.At, h.Retry} {
+				if at.After(s.now) && at.Before(s.plan.Wake) {
+					s.plan.Wake = at
+				}
+			}
+			if !slot.At.After(s.now) {
+				s.plan.Due++
 			}
 			s.show(i)
 		default:
 			s.ready = append(s.ready, i)
 		}
 	}
-	s.plan.Due, s.plan.Unproven = len(s.ready), s.busy
+	s.plan.Due, s.plan.Unproven = s.plan.Due+len(s.ready), s.busy
 	slices.SortFunc(s.ready, func(a, b int) int {
 		x, y := &s.holders[a], &s.holders[b]
 		return cmp.Or(

@@ -28,7 +28,7 @@ func TestCanariesAreProvenBeforeOthersAreRenewed(t *testing.T) {
 			t.Errorf("renewal %d is of %s", i, r.ID)
 		}
 	}
-	if last, other := w.log[1].at, w.log[2].at; other.Before(last.Add(w.proof)) || last.After(night.Add(18*time.Minute)) {
+	if last, other := w.log[1].at, w.log[2].at; other.Before(last.Add(w.proof)) || last.After(night.Add(18*time.Minute)) || other.Before(night.Add(18*time.Minute)) {
 		t.Errorf("the last canary is renewed at %s, the first of the others at %s", last, other)
 	}
 }
@@ -44,8 +44,23 @@ func TestACanaryThatDoesNotComeOffHoldsBackTheOthers(t *testing.T) {
 		t.Errorf("it says %q, with %d due", w.plan.Paused, w.plan.Due)
 	}
 	// Emergencies go on, beside the one that hangs: nothing lapses.
+	w.now = start.Add(87 * 24 * time.Hour)
 	w.run(start.Add(w.lifetime))
 	w.wants(start, "by the end", counts{renewal.ReasonWindow: 1, renewal.ReasonEmergency: 49})
+}
+
+func TestACanaryThatFailsIsWaitedFor(t *testing.T) {
+	p := berlin(t)
+	p.Canaries = []string{"app-0"}
+	w := newWorld(t, p, 50)
+	w.holders[0].Retry = night.Add(2 * time.Hour) // who signs refused
+	w.run(night.Add(2*time.Hour - time.Second))
+	w.wants(start, "before it is tried again", counts{})
+	w.run(night.Add(3 * time.Hour))
+	w.wants(start, "after", counts{renewal.ReasonWindow: 50})
+	if w.log[0].ID != "prod/app-0" || !w.log[0].at.Equal(w.holders[0].Retry) {
+		t.Errorf("the first renewal is %+v", w.log[0])
+	}
 }
 
 func TestWhatDoesNotComeOffStopsAtMaxConcurrent(t *testing.T) {
@@ -63,9 +78,13 @@ func TestWhatDoesNotComeOffStopsAtMaxConcurrent(t *testing.T) {
 	w.holders[w.byID[w.log[0].ID]].Forced = true
 	w.step()
 	w.wants(since, "by hand", counts{renewal.ReasonForced: 1})
+	w.now = start.Add(87 * 24 * time.Hour)
 	w.run(start.Add(w.lifetime))
 	if got := w.count(since)[renewal.ReasonEmergency]; got != 90 || w.lapsed > 0 {
 		t.Error("certificates lapsed behind those that hang")
+	}
+	if last := w.log[len(w.log)-1].at; last.After(start.Add(w.lifetime - 12*time.Hour)) {
+		t.Errorf("emergencies waited for those that hang until %s", last)
 	}
 }
 
@@ -88,7 +107,7 @@ func TestLimitsPushRenewalsToTheNextWindow(t *testing.T) {
 }
 
 func TestAManagerThatWasDownRenewsNothingAtNoon(t *testing.T) {
-	w := newWorld(t, berlin(t), 1000)
+	w := newWorld(t, berlin(t), 500)
 	w.now = night.Add(9*24*time.Hour + 11*time.Hour) // noon
 	w.step()
 	w.wants(start, "at noon", counts{})
@@ -97,14 +116,26 @@ func TestAManagerThatWasDownRenewsNothingAtNoon(t *testing.T) {
 	}
 	opening := night.Add(10 * 24 * time.Hour)
 	w.run(opening.Add(3 * time.Hour))
-	w.wants(start, "in the next night", counts{renewal.ReasonWindow: 1000})
-	evenly(t, w.times(), opening, opening.Add(3*time.Hour), 4, 0.2)
+	w.wants(start, "in the next night", counts{renewal.ReasonWindow: 500})
+	evenly(t, w.times(), opening, opening.Add(3*time.Hour), 3, 0.2)
 
-	// Back in the middle of a window: what has been missed of it is done by maxConcurrent.
+	// Back as a window ends: what has been missed of it is done by maxConcurrent, what expires
+	// first at first.
 	w = newWorld(t, berlin(t), 500)
-	w.now = night.Add(2 * time.Hour)
+	for i := range w.holders {
+		w.holders[i].NotAfter = w.holders[i].NotAfter.Add(-time.Duration(i) * time.Second)
+	}
+	w.now = night.Add(3*time.Hour - 1)
 	w.step()
-	w.wants(start, "in the middle of a window", counts{renewal.ReasonWindow: 10})
+	w.wants(start, "at the end of a window", counts{renewal.ReasonWindow: 10})
+	for i, r := range w.log {
+		if want := fmt.Sprintf("prod/app-%d", 499-i); r.ID != want {
+			t.Errorf("renewal %d is of %s, but %s expires first", i, r.ID, want)
+		}
+	}
+	if w.plan.Due != 500 || w.plan.Wake.After(w.now.Add(time.Minute)) {
+		t.Errorf("%d are due, and the next plan is at %s", w.plan.Due, w.plan.Wake)
+	}
 }
 
 func TestNothingIsLeftOfAClockThatWasSet(t *testing.T) {
@@ -196,16 +227,27 @@ func TestADryRunShowsWhatWouldBeRenewed(t *testing.T) {
 		t.Errorf("%d are due, shown is %+v", w.plan.Due, up)
 	}
 	w.wants(start, "in a dry run", counts{})
+	w.now = start.Add(87 * 24 * time.Hour)
 	w.run(start.Add(w.lifetime))
 	w.wants(start, "by the end", counts{renewal.ReasonEmergency: 100})
 }
 
 func TestEmergenciesAreSpreadToo(t *testing.T) {
-	w := newWorld(t, renewal.Policy{Jitter: 1, MaxConcurrent: 10}, 1200) // no window at all
+	w := newWorld(t, renewal.Policy{Jitter: 1, MaxConcurrent: 10}, 600) // no window at all
 	w.now = start.Add(87 * 24 * time.Hour)
 	w.run(start.Add(w.lifetime))
-	w.wants(start, "without windows", counts{renewal.ReasonEmergency: 1200})
-	evenly(t, w.times(), start.Add(88*24*time.Hour), start.Add(89*24*time.Hour), 4, 0.2)
+	w.wants(start, "without windows", counts{renewal.ReasonEmergency: 600})
+	evenly(t, w.times(), start.Add(88*24*time.Hour), start.Add(89*24*time.Hour), 3, 0.2)
+}
+
+func TestNoLimitMakesACertificateLapse(t *testing.T) {
+	w := newWorld(t, berlin(t), 100)
+	for left, want := range map[time.Duration]int{13 * time.Hour: 10, 11 * time.Hour: 100} {
+		w.now = start.Add(w.lifetime - left)
+		if got := len(w.policy.Plan(w.now, w.holders, renewal.Health{Bad: "all is bad"}, nil).Now); got != want {
+			t.Errorf("%s before they expire, %d are renewed at once, want %d", left, got, want)
+		}
+	}
 }
 
 func TestFrozenDates(t *testing.T) {

@@ -65,7 +65,7 @@ func (p *Policy) checkNumbers(lifetime time.Duration) error {
 	case p.Before > lifetime-lifetime/10:
 		return fmt.Errorf("renewal.before: %s of the %s that a certificate is valid for is more than 9/10; make it shorter", hours(p.Before), hours(lifetime))
 	case !(p.Jitter >= 0 && p.Jitter <= 1):
-		return fmt.Errorf("renewal.jitter: %v is not from 0 to 100 %%", p.Jitter*100)
+		return fmt.Errorf("renewal.jitter: %v is not from 0 to 100 %%; give a number in that range", p.Jitter*100)
 	case p.MaxConcurrent < 0:
 		return fmt.Errorf("renewal.maxConcurrent: %d is less than 0, which is no limit; give 0 or more", p.MaxConcurrent)
 	case p.MaxPerHour < 0:
