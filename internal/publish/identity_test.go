@@ -100,6 +100,7 @@ func TestServiceAccountsChangeUnderLoad(t *testing.T) {
 		l.g.Expect(err).NotTo(HaveOccurred())
 		_, err = io.Copy(io.Discard, response.Body)
 		l.g.Expect(err).NotTo(HaveOccurred())
+		l.g.Expect(response.Body.Close()).To(Succeed())
 	}
 	stays()
 	load := l.load("http://"+loopback(10)+":"+strconv.Itoa(mesh.ExplicitOutboundPort), "http://reviews:9080/")

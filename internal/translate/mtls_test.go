@@ -39,9 +39,9 @@ type pair struct {
 	// mode is the server's mTLS mode, and redirected whether its listeners are those for intercepted calls.
 	mode       mesh.MTLSMode
 	redirected bool
-	// caller is the calling Pod, callerID and serverID the identities of the certificates.
-	caller, callerID, serverID string
-	change                     func(*mesh.Store)
+	// caller is the calling Pod, and serverID the identity of the server's certificate.
+	caller, serverID string
+	change           func(*mesh.Store)
 }
 
 // start runs both Envoys of testdata/live/mtls.yaml.
