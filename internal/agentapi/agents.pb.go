@@ -510,7 +510,8 @@ func (x *Issued) GetRoots() []byte {
 type Refused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// A code of package message, and a sentence that tells what to do.
+	// A word that programs can compare: a Reason of package issuer, or TooManyRequests; and a
+	// sentence that tells what to do.
 	Code    string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// How long to wait before the next request; none: the same request never succeeds, ask
