@@ -26,6 +26,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -45,6 +46,7 @@ import (
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/publish"
+	"fairlead.dev/fairlead/internal/rotation"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
 	"fairlead.dev/fairlead/internal/validate"
@@ -70,6 +72,10 @@ const serviceAccount = "fairlead-manager"
 
 // leaseName is that of the Lease by which one of several replicas leads.
 const leaseName = "fairlead-manager"
+
+// proxiesReturn is how long agents have to come back to a new leader before certificates are
+// renewed: what their proxies serve is not known until then.
+const proxiesReturn = 30 * time.Second
 
 // rootLifetime is that of the first root.
 const rootLifetime = 365 * 24 * time.Hour
@@ -274,7 +280,7 @@ func assemble(ctx context.Context, m manager.Manager, s options, log *slog.Logge
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
 	})
-	by, err := certificates(m, s, held, log)
+	by, err := certificates(m, s, held, store, log)
 	if err != nil {
 		return nil, err
 	}
@@ -302,26 +308,47 @@ type certified struct {
 	own     pki.Identity
 	source  *pki.Source
 	serving *pki.Serving
+	// issuers sign, and engine keeps all certificates valid, by what agents holds.
+	issuers *controllers.Issuers
+	engine  *rotation.Engine
+	agents  *agents.Table
+	counts  *agents.Metrics
 }
 
-// certificates adds the mesh's authority and the manager's own certificate by it.
-func certificates(m manager.Manager, s options, held *settings.Holder, log *slog.Logger) (*certified, error) {
+// certificates adds the mesh's authority, the manager's own certificate by it, and the rotation
+// of all others.
+func certificates(m manager.Manager, s options, held *settings.Holder, store *mesh.Store, log *slog.Logger) (*certified, error) {
+	wallClock := clock.RealClock{}
 	source := pki.NewSource()
 	// It is in every name, so it stays as it is until the program's next start.
 	own := pki.Identity{TrustDomain: held.Get().TrustDomain, Namespace: s.namespace, ServiceAccount: serviceAccount}
-	if _, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
-		Namespace: s.namespace, Source: source, Clock: clock.RealClock{}, Log: log,
+	authority, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
+		Namespace: s.namespace, Source: source, Clock: wallClock, Log: log,
 		First: func(now time.Time) (*pki.Generation, error) {
 			return firstGeneration(s.authorityDir, own.TrustDomain, now)
 		},
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
-	serving := pki.NewServing(source, own, webhooks.Names(s.namespace), clock.RealClock{}, log)
+	issuers, err := newIssuers(m, s, held, source, own, log)
+	if err != nil {
+		return nil, err
+	}
+	counts := agents.NewMetrics(metrics.Registry)
+	table := agents.NewTable(wallClock, counts)
+	engine, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
+		Namespace: s.namespace, Settings: held, Source: source, Authority: authority, Issuers: issuers,
+		Proxies: table, Reconnect: proxiesReturn, Store: store, Clock: wallClock, Log: log, Metrics: metrics.Registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	serving := pki.NewServing(source, own, webhooks.Names(s.namespace), wallClock, log)
 	if err := m.Add(serving); err != nil {
 		return nil, fmt.Errorf("add the manager's own certificate: %w", err)
 	}
-	return &certified{own: own, source: source, serving: serving}, nil
+	return &certified{own: own, source: source, serving: serving, issuers: issuers, engine: engine, agents: table, counts: counts}, nil
 }
 
 // network puts together what agents and proxies are served by over the network; nil: nothing is.
@@ -330,20 +357,20 @@ func network(m manager.Manager, s options, held *settings.Holder, by *certified,
 		return nil, nil
 	}
 	wallClock := clock.RealClock{}
-	counts := agents.NewMetrics(metrics.Registry)
 	authenticator := &agents.Authenticator{
-		Source: by.source, TrustDomain: by.own.TrustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: counts,
+		Source: by.source, TrustDomain: by.own.TrustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: by.counts,
 	}
 	relay, err := relayToLeader(m, s, store, by.own, by.serving)
 	if err != nil {
 		return nil, err
 	}
-	builtin := issuer.NewBuiltin(by.source, wallClock)
 	server := agents.NewServer(agents.Options{
-		Table: agents.NewTable(wallClock, counts), Source: by.source, Admit: publisher.Admit, TrustDomain: by.own.TrustDomain,
-		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return builtin, held.Get().Certificates.Duration },
+		Table: by.agents, Source: by.source, Admit: publisher.Admit, TrustDomain: by.own.TrustDomain,
+		Issuer: func(who pki.Identity) (issuer.Issuer, time.Duration) {
+			return by.issuers.Mesh(), by.engine.Lifetime(who, held.Get().Certificates.Duration)
+		},
 		MaxAge: func() time.Duration { return held.Get().MaxConnectionAge },
-		Relay:  relay, Clock: wallClock, Log: log, Metrics: counts,
+		Relay:  relay, Clock: wallClock, Log: log, Metrics: by.counts,
 	})
 	return &xds.Network{
 		Address: s.xdsAddress, TLS: agents.AskingTLS(by.serving.ServerConfig()),
@@ -392,6 +419,19 @@ func relayToLeader(m manager.Manager, s options, store *mesh.Store, own pki.Iden
 		Manager: own, Elected: m.Elected(), Leader: leader.Address, TLS: agents.CallingTLS(serving.ServerConfig(), own),
 	}
 	return relay, m.Add(relay)
+}
+
+// newIssuers knows who may sign.
+func newIssuers(m manager.Manager, s options, held *settings.Holder, source *pki.Source, own pki.Identity, log *slog.Logger) (*controllers.Issuers, error) {
+	requests, err := dynamic.NewForConfigAndClient(m.GetConfig(), m.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("ask issuers: %w", err)
+	}
+	issuers := &controllers.Issuers{Settings: held, Source: source, Identity: own, Client: requests, Clock: clock.RealClock{}, Log: log}
+	if s.authorityDir != "" {
+		issuers.Folder = os.DirFS(s.authorityDir)
+	}
+	return issuers, nil
 }
 
 // firstGeneration is the mesh's first root: brought in a folder, or made.

@@ -4,6 +4,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,7 +15,8 @@ import (
 
 // CacheOptions make a manager's cache hold of every object only what is read of it, and
 // hand it out without copying: nothing here changes what it read. With many Pods the
-// cache is what the manager's memory goes to. ConfigMaps are read in the manager's own
+// cache is what the manager's memory goes to. Of Secrets it has those that Fairlead wrote, and
+// of these no key. ConfigMaps are read in the manager's own
 // namespace only.
 func CacheOptions(namespace string) cache.Options {
 	shared := true
@@ -27,8 +30,21 @@ func CacheOptions(namespace string) cache.Options {
 			&corev1.Namespace{}:          {Transform: transform(stripNamespace)},
 			&corev1.Service{}:            {Transform: transform(stripService)},
 			&discoveryv1.EndpointSlice{}: {Transform: transform(stripEndpointSlice)},
+			&corev1.ServiceAccount{}:     {Transform: transform(stripServiceAccount)},
+			&corev1.Secret{}:             {Label: certificates, Transform: transform(stripSecret)},
 		},
 	}
+}
+
+// certificates are the Secrets that Fairlead wrote.
+var certificates = labels.NewSelector().Add(must(labels.NewRequirement(v1alpha1.CertificateLabel, selection.Exists, nil)))
+
+// must returns the requirement of a selector that is a constant.
+func must(r *labels.Requirement, err error) labels.Requirement {
+	if err != nil {
+		panic(err)
+	}
+	return *r
 }
 
 // transform makes an informer's transform of a function that strips one type; objects of
@@ -113,6 +129,13 @@ func stripService(service *corev1.Service) {
 	service.ManagedFields = nil
 	service.Annotations = nil
 	service.Status = corev1.ServiceStatus{}
+}
+
+// stripServiceAccount keeps labels and our annotation.
+func stripServiceAccount(account *corev1.ServiceAccount) {
+	account.ManagedFields = nil
+	account.Annotations = keep(account.Annotations, v1alpha1.RenewAnnotation)
+	account.Secrets, account.ImagePullSecrets = nil, nil
 }
 
 // stripEndpointSlice keeps labels, endpoints and ports.

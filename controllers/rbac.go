@@ -16,6 +16,14 @@ package controllers
 // The mesh's authority, and the roots that it tells of. What is to be created cannot be limited
 // by name.
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets,resourceNames=fairlead-authority,verbs=get;list;watch;update
-// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,resourceNames=fairlead-trust,verbs=update
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,resourceNames=fairlead-trust;fairlead-traffic,verbs=update
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets;configmaps,verbs=create
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+
+// Certificates: the Secrets of service accounts, and the MeshCertificates that say what is to be
+// in them; mesh-root is made where there is none.
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=meshcertificates,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=meshcertificates/status,verbs=patch
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificaterequests,verbs=get;list;watch;create;delete

@@ -17,6 +17,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -59,7 +60,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(api.Stop()).To(Succeed()) })
 
 	scheme = runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, v1alpha1.AddToScheme)
 	Expect(builder.AddToScheme(scheme)).To(Succeed())
 	writer, err = client.New(api.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -109,8 +110,9 @@ func asManager() *rest.Config {
 
 // startReplica starts a manager with the rights that config/rbac gives it, and waits until
 // it has read everything. Replicas of one election have one leader at a time; a replica
-// without an election leads. It ends with the spec, if not before.
-func startReplica(election string) *replica {
+// without an election leads. It ends with the spec, if not before. More is added before it
+// starts.
+func startReplica(election string, more ...func(ctrl.Manager, *replica)) *replica {
 	GinkgoHelper()
 	manager, err := ctrl.NewManager(asManager(), ctrl.Options{
 		Scheme:  scheme,
@@ -143,6 +145,9 @@ func startReplica(election string) *replica {
 		},
 	})
 	Expect(err).NotTo(HaveOccurred())
+	for _, add := range more {
+		add(manager, r)
+	}
 
 	ended := make(chan error, 1)
 	go func() { ended <- manager.Start(ctx) }()

@@ -121,6 +121,8 @@ type Store interface {
 	Delete(ctx context.Context, key Key, known *Held) error
 	// WriteAuthority replaces the authority that was read; before is nil for none.
 	WriteAuthority(ctx context.Context, before, after *pki.Authority) error
+	// WriteTraffic keeps what was learnt of the traffic, by namespace.
+	WriteTraffic(ctx context.Context, curves map[string]string) error
 	// WriteRoot writes what has to be remembered of the root's change.
 	WriteRoot(ctx context.Context, state rollover.State) error
 }

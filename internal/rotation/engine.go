@@ -20,8 +20,8 @@ type Options struct {
 	Store Store
 	// Source holds the authority; the engine puts what it wrote into it.
 	Source *pki.Source
-	// Issuer returns who signs by name: empty for the mesh's authority as it is built in, or
-	// the source of the active generation, or Terms.Issuer.
+	// Issuer returns who signs by name, which is that of Terms; empty: whoever signs for the
+	// mesh.
 	Issuer func(name string) (issuer.Issuer, error)
 	// Proxies are the agents on the stream; nil: none.
 	Proxies Proxies
@@ -56,7 +56,10 @@ type Engine struct {
 	// mounting are the proxies on the stream that mount the Secret of an identity.
 	mounting map[pki.Identity][]*agents.Agent
 	// traffic is what is known of the load of each namespace.
+	// kept is what was kept of it, last at keptAt.
 	traffic map[string]*traffic
+	kept    map[string]string
+	keptAt  time.Time
 	health  renewal.Watch
 	root    root
 	// dirty are holders of which something has changed since the last step.
@@ -220,6 +223,17 @@ func (e *Engine) told(s *Subject) {
 	if s != nil {
 		e.changedFor(s.Object)
 	}
+}
+
+// Lifetime is how long a certificate that a proxy of an identity asks for is valid, on a
+// replica that knows; otherwise it is the usual time.
+func (e *Engine) Lifetime(identity pki.Identity, usual time.Duration) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.served[identity]; s != nil {
+		return s.Lifetime
+	}
+	return usual
 }
 
 // terms are what holds for a holder; nil: nothing, since it is not wanted.

@@ -17,6 +17,9 @@ const planPace = 100 * time.Millisecond
 type group struct {
 	terms   *Terms
 	members map[string]*holder
+	// namespace is whose traffic is learnt, and learned what is known of it.
+	namespace string
+	learned   *Learned
 	// changed: something was learnt since the last plan, which was made at planned; the next
 	// slot of a member comes at next, and wake is when to plan anew.
 	changed             bool
@@ -50,7 +53,7 @@ func (e *Engine) join(h *holder) {
 	}
 	g := e.groups[name]
 	if g == nil {
-		g = &group{members: map[string]*holder{}}
+		g = &group{members: map[string]*holder{}, namespace: h.key.Namespace}
 		e.groups[name] = g
 	}
 	h.grouped, h.group = true, name

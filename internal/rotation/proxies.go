@@ -27,14 +27,16 @@ type Proxies interface {
 	Renew(node, reason string) bool
 }
 
-// see takes in what the proxies report.
-func (e *Engine) see(now time.Time) {
-	if e.Proxies == nil || !e.news && (e.seeAt.IsZero() || now.Before(e.seeAt)) {
-		return
+// see takes in what the proxies report, if it is time to.
+func (e *Engine) see(now time.Time) bool {
+	// A change of the root goes by when each was last heard, which alone is no news.
+	change := e.root.state.Next != 0 && e.root.due(now)
+	if e.Proxies == nil || !e.news && !change && (e.seeAt.IsZero() || now.Before(e.seeAt)) {
+		return false
 	}
 	if paced := e.seen.Add(seePace); now.Before(paced) && now.After(e.seen) {
 		e.seeAt = paced
-		return
+		return false
 	}
 	e.news, e.seen, e.seeAt = false, now, time.Time{}
 	if e.learns() {
@@ -75,6 +77,7 @@ func (e *Engine) see(now time.Time) {
 		}
 	}
 	e.root.changed = e.root.changed || e.root.state.Next != 0
+	return true
 }
 
 // nodeKey is the key of a proxy, by its node id: <namespace>/<pod>.

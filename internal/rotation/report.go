@@ -100,7 +100,7 @@ func (e *Engine) add(r *Report, h *holder, now time.Time) {
 		r.Plan = append(r.Plan, Planned{Name: h.name(), At: h.slot.At, Reason: string(h.slot.Reason)})
 	}
 	if g := e.groups[h.group]; g != nil {
-		r.Paused = g.plan.Paused
+		r.Paused, r.Learned = g.plan.Paused, g.learned
 	}
 	// The first by name, so that the text stays the same.
 	if text := h.key.String() + ": " + h.failure; h.failure != "" && !h.conflict && (r.Failure == "" || text < r.Failure) {

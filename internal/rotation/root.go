@@ -63,8 +63,6 @@ func (e *Engine) SetRoot(terms RootTerms, state rollover.State) {
 	defer e.mu.Unlock()
 	if e.root.terms == nil {
 		e.root.state = state
-	} else if *e.root.terms == terms {
-		return
 	}
 	e.root.terms = &terms
 	e.root.changed = true
@@ -74,8 +72,7 @@ func (e *Engine) SetRoot(terms RootTerms, state rollover.State) {
 // stepRoot asks rollover what to do about the root.
 func (e *Engine) stepRoot(now time.Time) *rootJob {
 	r := &e.root
-	due := r.changed || !r.wake.IsZero() && !now.Before(r.wake)
-	if r.terms == nil || r.busy || !due || r.failures > 0 && now.Before(r.wake) {
+	if r.terms == nil || r.busy || !r.due(now) || e.Source.Get() == nil || r.failures > 0 && now.Before(r.wake) {
 		return nil
 	}
 	if paced := r.looked.Add(rootPace); r.state.Next != 0 && now.Before(paced) && !now.Before(r.looked) {
@@ -95,6 +92,10 @@ func (e *Engine) stepRoot(now time.Time) *rootJob {
 		job.action = &actions[0]
 	}
 	return job
+}
+
+func (r *root) due(now time.Time) bool {
+	return r.changed || !r.wake.IsZero() && !now.Before(r.wake)
 }
 
 // tell notes what is waited for, and tells of a new warning.
@@ -138,13 +139,10 @@ func (e *Engine) performRoot(ctx context.Context, j rootJob) error {
 // act returns the authority as an action makes it.
 func (e *Engine) act(ctx context.Context, authority *pki.Authority, action rollover.Action) (*pki.Authority, error) {
 	switch action.Kind {
-	case rollover.Create, rollover.Prepare:
+	case rollover.Prepare:
 		g, err := e.generation(ctx, action)
 		if err != nil {
 			return nil, err
-		}
-		if action.Kind == rollover.Create {
-			return pki.NewAuthority(g)
 		}
 		return authority.Add(g)
 	case rollover.Trust:

@@ -17,16 +17,22 @@ func (e *Engine) step(now time.Time) (jobs []job, change *rootJob, wake time.Tim
 	if e.settled.IsZero() {
 		e.settled = now.Add(e.Settle)
 	}
-	e.see(now)
+	if e.see(now) {
+		if j := e.learn(now); j != nil {
+			jobs = append(jobs, *j)
+		}
+	}
 	change = e.stepRoot(now)
 	if authority := e.Source.Get(); authority != nil {
-		jobs = e.triage(authority, now)
+		jobs = append(jobs, e.triage(authority, now)...)
 		for _, name := range slices.Sorted(maps.Keys(e.groups)) {
 			jobs = append(jobs, e.plan(e.groups[name], now)...)
 		}
 	}
 	for i := range jobs {
-		e.holders[jobs[i].key].busy = true
+		if h := e.holders[jobs[i].key]; h != nil {
+			h.busy = true
+		}
 	}
 	return jobs, change, e.wake(now)
 }

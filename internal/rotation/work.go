@@ -17,6 +17,8 @@ const (
 	// reasonTrust is root-cert.pem alone, reasonUnwanted the end of a Secret.
 	reasonTrust    renewal.Reason = "trust"
 	reasonUnwanted renewal.Reason = "unwanted"
+	// reasonTraffic keeps what was learnt of the traffic.
+	reasonTraffic renewal.Reason = "traffic"
 )
 
 // What failed is tried again after 1 s, then after twice the time, up to 5 min; each wait is
@@ -42,6 +44,8 @@ type job struct {
 	// held is what the Secret holds before.
 	held   *Held
 	forced string
+	// curves are what is to be kept of the traffic, by namespace.
+	curves map[string]string
 }
 
 // result is what came of a job.
@@ -55,6 +59,8 @@ func (e *Engine) perform(ctx context.Context, j job) result {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
 	switch {
+	case j.reason == reasonTraffic:
+		return result{err: e.Store.WriteTraffic(ctx, j.curves)}
 	case j.reason == reasonUnwanted:
 		return result{err: e.Store.Delete(ctx, j.key, j.held)}
 	case j.reason == reasonTrust:
@@ -129,6 +135,9 @@ func (e *Engine) finish(j job, r result) {
 	defer e.mu.Unlock()
 	h := e.holders[j.key]
 	if h == nil {
+		if r.err != nil {
+			e.Log.Warn("Could not keep what was learnt of the traffic; it is tried again in an hour", "err", r.err)
+		}
 		return
 	}
 	now := e.Clock.Now()
@@ -200,12 +209,8 @@ func backoff(key Key, failures int) time.Duration {
 
 // signer is who signs for the mesh, or the issuer of one's own.
 func (e *Engine) signer(name string) (issuer.Issuer, error) {
-	authority := e.Source.Get()
-	if authority == nil {
+	if e.Source.Get() == nil {
 		return nil, errors.New("there is no authority yet")
-	}
-	if name == "" && authority.Signer().Signing == nil {
-		name = authority.Signer().Source
 	}
 	return e.Issuer(name)
 }

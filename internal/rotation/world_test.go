@@ -92,6 +92,15 @@ func newWorld(t testing.TB, policy renewal.Policy, accounts int) *world {
 	for i := range accounts {
 		w.subjects = append(w.subjects, w.subject(fmt.Sprintf("account-%04d", i)))
 	}
+	first, err := pki.NewGeneration(1, "cluster.local", start, 365*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := pki.NewAuthority(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.source.Set(authority)
 	w.restart()
 	return w
 }
@@ -322,6 +331,8 @@ func (w *world) WriteRoot(_ context.Context, state rollover.State) error {
 	}
 	return nil
 }
+
+func (w *world) WriteTraffic(context.Context, map[string]string) error { return nil }
 
 // Snapshot, Changes and Renew are the agents' table.
 func (w *world) Snapshot() []agents.Agent {
