@@ -64,6 +64,11 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		return ctrl.Result{}, nil
 	}
 	r.Refused.Set(0)
+	if running := r.Holder.Get().TrustDomain; read.TrustDomain != running {
+		// It is in every certificate that there is, the manager's own among them.
+		r.Log.Warn("Another trust domain takes a restart of the manager", "running", running, "wanted", read.TrustDomain)
+		read.TrustDomain = running
+	}
 	r.Holder.Set(read)
 	r.Store.SetSettings(read.Settings)
 	r.Log.Info("Read the mesh's settings", "configMap", request.NamespacedName, "timeZone", read.Certificates.TimeZone)
@@ -71,8 +76,8 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 }
 
 // ReadSettings returns what the ConfigMap in the manager's namespace says now, for what is
-// settled before anything is watched. Without a ConfigMap, or with one that cannot be used,
-// which the reconciler tells, these are the settings of a mesh without one.
+// settled before anything is watched; of one that cannot be used, which the reconciler tells,
+// what can be used; without one, the settings of a mesh without.
 func ReadSettings(ctx context.Context, reader client.Reader, namespace string, now time.Time) (*settings.Settings, error) {
 	var configMap corev1.ConfigMap
 	key := client.ObjectKey{Namespace: namespace, Name: settings.Name}
@@ -81,7 +86,7 @@ func ReadSettings(ctx context.Context, reader client.Reader, namespace string, n
 	}
 	read, err := readSettings(&configMap, now)
 	if err != nil {
-		return settings.Default(), nil //nolint:nilerr // said above
+		return settings.Usable([]byte(configMap.Data[settings.Key])), nil //nolint:nilerr // said above
 	}
 	return read, nil
 }

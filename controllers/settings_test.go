@@ -1,6 +1,8 @@
 package controllers_test
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -8,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
@@ -44,8 +47,13 @@ var _ = Describe("The mesh's settings", func() {
 		Expect(changed).NotTo(BeClosed())
 		Expect(r.store.Settings().MTLS).To(Equal(mesh.MTLSStrict), "the last good settings")
 
-		write("mtls: DISABLE\ncertificates: {timeZone: Asia/Tokyo}")
+		another, err := controllers.ReadSettings(ctx, writer, "fairlead-system", time.Now())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(another.Certificates.TimeZone).To(BeNil(), "a manager that starts now has no last good settings")
+
+		write("trustDomain: example.org\nmtls: DISABLE\ncertificates: {timeZone: Asia/Tokyo}")
 		Eventually(changed).Should(BeClosed())
 		Eventually(func() mesh.MTLSMode { return r.store.Settings().MTLS }).Should(Equal(mesh.MTLSDisable), "once it is mended")
+		Expect(r.store.Settings().TrustDomain).To(Equal("cluster.local"), "which a running manager does not change")
 	})
 })

@@ -55,6 +55,8 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	}
 	spec := newSpecs(options.Table)
 	pods := &PodReconciler{Reader: reader, Store: options.Store, Log: options.Log}
+	// As they were read at the start: what the ConfigMap says may be unusable.
+	options.Store.SetSettings(options.Settings.Get().Settings)
 	refused := NewSettingsRefused()
 	if options.Metrics != nil {
 		options.Metrics.MustRegister(refused)

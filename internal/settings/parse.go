@@ -37,6 +37,7 @@ var (
 	trustDomains = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
 	// A Secret's name is the prefix, a dot and a service account's name.
 	prefixes   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	modes      = []mesh.MTLSMode{mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}
 	algorithms = []v1alpha1.KeyAlgorithm{
 		v1alpha1.KeyECDSAP256, v1alpha1.KeyECDSAP384, v1alpha1.KeyRSA2048, v1alpha1.KeyRSA3072, v1alpha1.KeyRSA4096,
 	}
@@ -60,6 +61,25 @@ func Parse(data []byte) (*Settings, error) {
 		return nil, fmt.Errorf("%s: %w", Key, join(r.faults))
 	}
 	return s, nil
+}
+
+// Usable returns what can be used of settings that Parse refuses, for a manager that starts
+// with them and so has no last good ones. A fault in a window must neither change the name of
+// every workload nor let plaintext in. There are no windows: renewals are emergencies.
+func Usable(data []byte) *Settings {
+	s := Default()
+	var written file
+	_ = decode(data, &written) // what comes before a fault is there
+	if trustDomains.MatchString(written.TrustDomain) {
+		s.TrustDomain = written.TrustDomain
+	}
+	if slices.Contains(modes, written.MTLS) {
+		s.MTLS = written.MTLS
+	}
+	if prefixes.MatchString(written.Certificates.SecretPrefix) {
+		s.Certificates.SecretPrefix = written.Certificates.SecretPrefix
+	}
+	return s
 }
 
 // decode takes field names in their exact spelling only, as the API server does.
@@ -90,7 +110,7 @@ func (r *reader) settings(written *file) *Settings {
 	if written.MTLS != "" {
 		s.MTLS = written.MTLS
 	}
-	if !slices.Contains([]mesh.MTLSMode{mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}, s.MTLS) {
+	if !slices.Contains(modes, s.MTLS) {
 		r.fault("mtls", fmt.Sprintf("%q is not a mode", s.MTLS), "write STRICT, PERMISSIVE or DISABLE")
 	}
 	s.MaxConnectionAge = r.duration("maxConnectionAge", written.MaxConnectionAge, time.Second, s.MaxConnectionAge)

@@ -110,6 +110,23 @@ func TestRefusedSettings(t *testing.T) {
 	}
 }
 
+// A manager that starts with a fault in its settings keeps names and guards as they are.
+func TestWhatIsUsableOfFaultySettings(t *testing.T) {
+	const guard = "trustDomain: example.org\nmtls: STRICT\ncertificates: {secretPrefix: istio, "
+	for _, rest := range []string{"}", "timeZone: Nowhere}", "timeZone: Etc/UTC, unknown: 1}", "timeZone: Etc/UTC, renewal: {windows: {}}}"} {
+		if _, err := settings.Parse([]byte(guard + rest)); err == nil {
+			t.Fatalf("%s is taken", rest)
+		}
+		s := settings.Usable([]byte(guard + rest))
+		if s.TrustDomain != "example.org" || s.MTLS != mesh.MTLSStrict || s.SecretName("a") != "istio.a" || len(s.Certificates.Renewal.Windows) > 0 {
+			t.Errorf("%s: %+v", rest, s)
+		}
+	}
+	if s := settings.Usable([]byte("mtls: strict\ntrustDomain: A\n")); s.TrustDomain != "cluster.local" || s.MTLS != mesh.MTLSPermissive {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestHolderTellsOfChanges(t *testing.T) {
 	holder := settings.NewHolder()
 	first, second := holder.Changes(), holder.Changes()
