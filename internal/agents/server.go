@@ -90,6 +90,7 @@ func (s *Server) connect(stream grpc.ServerStream) error {
 	}
 	relayed, err := s.options.Relay.caller(ctx, caller)
 	if err != nil {
+		s.options.Log.Warn("Refused a call for another", "caller", caller.String(), "error", err)
 		return err
 	}
 	if relayed != nil {
