@@ -84,7 +84,7 @@ var _ = Describe("fairlead up", func() {
 			manager := filepath.Join(data, "pki", "fairlead-manager.kubeconfig")
 			output, err := kubectlWith(manager, "get", "virtualservices,services,pods,nodes", "-A", "-o", "name")
 			Expect(err).NotTo(HaveOccurred(), output)
-			for _, forbidden := range [][]string{{"get", "secrets", "-A"}, {"delete", "service", "kubernetes"}, {"create", "token", "default"}} {
+			for _, forbidden := range [][]string{{"get", "configmaps", "-A"}, {"get", "roles", "-A"}, {"delete", "service", "kubernetes"}, {"create", "token", "default"}} {
 				output, err := kubectlWith(manager, forbidden...)
 				Expect(err).To(HaveOccurred(), output)
 				Expect(output).To(ContainSubstring("is forbidden: User"))
