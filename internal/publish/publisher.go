@@ -68,7 +68,8 @@ func New(options Options) *Publisher {
 		out:       map[mesh.ObjectID]struct{}{},
 	}
 	// Findings must not wait for a proxy that happens to use the object.
-	p.classes[referenceClass] = &class{fresh: true}
+	// The units of proxies with certificates are those that most classes have anyway.
+	p.classes[referenceClass] = &class{fresh: true, class: translate.Class{MTLS: mesh.MTLSPermissive}}
 	return p
 }
 
