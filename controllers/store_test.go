@@ -35,8 +35,9 @@ var _ = Describe("The mesh in the store", func() {
 		Eventually(func() *mesh.Namespace { return r.store.Namespace(namespace) }).Should(HaveValue(Equal(mesh.Namespace{Name: namespace})))
 		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		Expect(writer.Patch(ctx, object, client.RawPatch("application/merge-patch+json",
-			[]byte(`{"metadata":{"labels":{"mesh.fairlead.dev/injection":"enabled"}}}`)))).To(Succeed())
-		Eventually(func() *mesh.Namespace { return r.store.Namespace(namespace) }).Should(HaveField("Meshed", BeTrue()))
+			[]byte(`{"metadata":{"labels":{"mesh.fairlead.dev/injection":"enabled"},"annotations":{"mesh.fairlead.dev/mtls":"DISABLE"}}}`)))).To(Succeed())
+		Eventually(func() *mesh.Namespace { return r.store.Namespace(namespace) }).Should(HaveValue(Equal(
+			mesh.Namespace{Name: namespace, Meshed: true, MTLS: mesh.MTLSDisable})))
 	})
 
 	It("follows Services until they are gone or become an alias", func(ctx SpecContext) {
@@ -90,8 +91,10 @@ var _ = Describe("The mesh in the store", func() {
 		pod := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: namespace, Name: "reviews-v1",
-				Labels:      map[string]string{"app": "reviews", "version": "v1"},
-				Annotations: map[string]string{v1alpha1.ModeAnnotation: v1alpha1.ModeExplicit, "other": "dropped"},
+				Labels: map[string]string{"app": "reviews", "version": "v1", v1alpha1.TLSModeLabel: v1alpha1.TLSModeMutual},
+				Annotations: map[string]string{
+					v1alpha1.ModeAnnotation: v1alpha1.ModeExplicit, v1alpha1.MTLSAnnotation: "Strict", "other": "dropped",
+				},
 			},
 			Spec: corev1.PodSpec{NodeName: nodeName, Containers: []corev1.Container{{
 				Name: "app", Image: "none", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 9080}},
@@ -107,7 +110,7 @@ var _ = Describe("The mesh in the store", func() {
 		}
 		Eventually(workload).Should(HaveField("Ready", true))
 		Expect(workload()).To(HaveValue(SatisfyAll(
-			HaveField("Explicit", true), HaveField("Labels", HaveKeyWithValue("version", "v1")),
+			HaveField("Explicit", true), HaveField("HasCertificates", true), HaveField("MTLS", mesh.MTLSStrict), HaveField("Labels", HaveKeyWithValue("version", "v1")),
 			HaveField("Ports", Equal([]mesh.WorkloadPort{{Number: 9080, Protocol: mesh.HTTP}})),
 			HaveField("Locality", mesh.Locality{}), HaveField("ServiceAccount", "default"))))
 
