@@ -58,7 +58,7 @@ func (s *certificateStore) Write(ctx context.Context, subject *rotation.Subject,
 			return rotation.Version{}, err
 		}
 	}
-	return s.patch(ctx, subject.Key, known, map[string]any{
+	return s.patch(ctx, subject.Key, map[string]any{
 		"metadata": map[string]any{
 			"uid": known.UID, "labels": about.Labels, "annotations": about.Annotations, "ownerReferences": about.OwnerReferences,
 		},
@@ -68,13 +68,13 @@ func (s *certificateStore) Write(ctx context.Context, subject *rotation.Subject,
 
 // WriteRoots implements rotation.Store.
 func (s *certificateStore) WriteRoots(ctx context.Context, key rotation.Key, known *rotation.Held, roots []byte) (rotation.Version, error) {
-	return s.patch(ctx, key, known, map[string]any{
+	return s.patch(ctx, key, map[string]any{
 		"metadata": map[string]any{"uid": known.UID}, "data": map[string][]byte{pki.RootsFile: roots},
 	})
 }
 
 // patch changes a Secret that has the UID that the change names.
-func (s *certificateStore) patch(ctx context.Context, key rotation.Key, known *rotation.Held, change map[string]any) (rotation.Version, error) {
+func (s *certificateStore) patch(ctx context.Context, key rotation.Key, change map[string]any) (rotation.Version, error) {
 	body, err := json.Marshal(change)
 	if err != nil {
 		return rotation.Version{}, err

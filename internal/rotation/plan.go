@@ -17,6 +17,8 @@ const planPace = 100 * time.Millisecond
 type group struct {
 	terms   *Terms
 	members map[string]*holder
+	// ordered are the members by their names; nil: they have changed.
+	ordered []*holder
 	// namespace is whose traffic is learnt, and learned what is known of it.
 	namespace string
 	learned   *Learned
@@ -42,6 +44,7 @@ func (e *Engine) join(h *holder) {
 	if h.grouped && (!member || h.group != name) {
 		was := e.groups[h.group]
 		delete(was.members, h.id)
+		was.ordered = nil
 		was.changed = true
 		if len(was.members) == 0 {
 			delete(e.groups, h.group)
@@ -55,6 +58,9 @@ func (e *Engine) join(h *holder) {
 	if g == nil {
 		g = &group{members: map[string]*holder{}, namespace: h.key.Namespace}
 		e.groups[name] = g
+	}
+	if !h.grouped {
+		g.ordered = nil
 	}
 	h.grouped, h.group = true, name
 	g.members[h.id], g.terms, g.changed = h, terms, true
@@ -78,16 +84,15 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 	}
 	var members []*holder
 	var holders []renewal.Holder
-	authority := e.Source.Get()
+	active := pki.RootID(e.Source.Get().Signer().Root)
 	next := time.Time{}
-	for _, id := range slices.Sorted(maps.Keys(g.members)) {
-		h := g.members[id]
+	for _, h := range g.inOrder() {
 		if now.Before(h.retryAt) && !h.busy {
 			next = earliest(next, h.retryAt)
 			continue
 		}
 		members = append(members, h)
-		holders = append(holders, e.state(h, authority, now))
+		holders = append(holders, e.state(h, active, now))
 	}
 	g.recent = slices.DeleteFunc(g.recent, func(at time.Time) bool { return now.Sub(at).Abs() >= time.Hour })
 	policy := e.policy(g, now)
@@ -124,9 +129,20 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 	return jobs
 }
 
-// state is what planning has to know of a holder.
-func (e *Engine) state(h *holder, authority *pki.Authority, now time.Time) renewal.Holder {
-	state := renewal.Holder{Certificate: h.certificate(), Canary: e.isCanary(h), Forced: e.forced(h), Moved: e.moved(h, authority)}
+// inOrder are the members in the order of their names.
+func (g *group) inOrder() []*holder {
+	if g.ordered == nil {
+		g.ordered = make([]*holder, 0, len(g.members))
+		for _, id := range slices.Sorted(maps.Keys(g.members)) {
+			g.ordered = append(g.ordered, g.members[id])
+		}
+	}
+	return g.ordered
+}
+
+// state is what planning has to know of a holder; active identifies the root that signs.
+func (e *Engine) state(h *holder, active string, now time.Time) renewal.Holder {
+	state := renewal.Holder{Certificate: h.certificate(), Canary: e.isCanary(h), Forced: e.forced(h), Moved: e.moved(h, active)}
 	state.Unproven = e.unproven(h)
 	if h.busy {
 		state.Unproven = now
@@ -180,12 +196,12 @@ func (e *Engine) forced(h *holder) bool {
 
 // moved reports whether a certificate is of an authority, an issuer or a kind of key that is
 // no longer wanted.
-func (e *Engine) moved(h *holder, authority *pki.Authority) bool {
+func (e *Engine) moved(h *holder, active string) bool {
 	if h.proxy != nil {
-		return h.proxy.Report.GetCertificate().GetRoot() != pki.RootID(authority.Signer().Root)
+		return h.proxy.Report.GetCertificate().GetRoot() != active
 	}
 	return h.held.Issuer != h.subject.Issuer || h.held.KeyAlgorithm != h.subject.Algorithm ||
-		h.subject.Issuer == "" && h.held.Root != pki.RootID(authority.Signer().Root)
+		h.subject.Issuer == "" && h.held.Root != active
 }
 
 func (e *Engine) isCanary(h *holder) bool {

@@ -76,7 +76,6 @@ func (e *Engine) see(now time.Time) bool {
 			e.touch(h)
 		}
 	}
-	e.root.changed = e.root.changed || e.root.state.Next != 0
 	return true
 }
 

@@ -72,8 +72,9 @@ func (e *Engine) triage(authority *pki.Authority, now time.Time) []job {
 	}
 	slices.SortFunc(keys, compareKeys)
 	clear(e.dirty)
-	e.root.changed = e.root.changed || e.root.state.Next != 0 && len(keys) > 0
-	active := pki.RootID(authority.Signer().Root)
+	if r := &e.root; r.state.Next != 0 && len(keys) > 0 {
+		r.changed, r.wake = true, earliest(r.wake, r.looked.Add(rootPace))
+	}
 	known, trusted := rootIDs(authority)
 	var jobs []job
 	for _, key := range keys {
@@ -86,7 +87,7 @@ func (e *Engine) triage(authority *pki.Authority, now time.Time) []job {
 		if h.busy {
 			continue
 		}
-		j, at := e.urgent(h, active, known, trusted, now)
+		j, at := urgent(h, known, trusted)
 		switch {
 		case !at.IsZero() && now.Before(at):
 			h.wake = at
@@ -101,7 +102,7 @@ func (e *Engine) triage(authority *pki.Authority, now time.Time) []job {
 }
 
 // urgent is what a holder needs at once, or later at a known time.
-func (e *Engine) urgent(h *holder, active string, known, trusted []string, now time.Time) (*job, time.Time) {
+func urgent(h *holder, known, trusted []string) (*job, time.Time) {
 	if h.key.Kind == Pod {
 		return nil, time.Time{}
 	}

@@ -2,13 +2,12 @@ package rotation
 
 import (
 	"fmt"
-	"time"
 
 	"fairlead.dev/fairlead/internal/pki/renewal"
 )
 
 // count counts what was done, and tells of what people want to know.
-func (e *Engine) count(h *holder, j job, now time.Time) {
+func (e *Engine) count(h *holder, j job) {
 	e.Metrics.done(j.reason)
 	subject := h.subject
 	switch j.reason {

@@ -166,7 +166,7 @@ func (e *Engine) finish(j job, r result) {
 	default:
 		h.held = r.held
 	}
-	e.count(h, j, now)
+	e.count(h, j)
 }
 
 func (e *Engine) failed(h *holder, j job, err error, now time.Time) {

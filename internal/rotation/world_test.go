@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -70,6 +69,10 @@ type stored struct {
 type proxy struct {
 	agents.Agent
 	generation uint64
+	// asked: it was told to renew, and has not yet.
+	asked bool
+	// silent proxies take no certificate and report nothing.
+	silent bool
 }
 
 type order struct {
@@ -117,7 +120,7 @@ func (w *world) subject(account string) Subject {
 func (w *world) restart() {
 	builtin := issuer.NewBuiltin(w.source, w.clock)
 	w.engine = New(Options{
-		Clock: w.clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: w, Source: w.source, Proxies: w, Settle: time.Minute,
+		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Proxies: w, Settle: time.Minute,
 		Issuer: func(string) (issuer.Issuer, error) { return builtin, nil },
 		Notify: func(e Event) { w.events = append(w.events, e) },
 	})
@@ -215,6 +218,10 @@ func (w *world) ask(p *proxy) {
 
 // serve has a proxy serve a certificate, and prove it.
 func (w *world) serve(p *proxy, s pki.Summary) {
+	if p.silent {
+		return
+	}
+	p.asked = false
 	p.generation++
 	p.Heard = w.clock.Now()
 	at := timestamppb.New(w.clock.Now())
@@ -282,18 +289,22 @@ func (w *world) Write(_ context.Context, s *Subject, _ *Held, files map[string][
 
 func (w *world) WriteRoots(_ context.Context, key Key, _ *Held, _ []byte) (Version, error) {
 	trusted := pki.RootIDs(w.source.Get().Roots())
-	for _, p := range w.proxies {
-		if p.WantsCertificates { // the stream tells them of roots at the same time
-			w.after(time.Duration(w.random.IntN(60))*time.Second, func() {
-				if now := pki.RootIDs(w.source.Get().Roots()); p.Report != nil && !slices.Equal(p.Report.Certificate.Trusted, now) {
-					s := w.summary(p.Report.Certificate.Serial, p.Report.Certificate.NotBefore.AsTime(), p.Report.Certificate.NotAfter.AsTime())
-					s.Root = p.Report.Certificate.Root
-					w.serve(p, s)
-				}
-			})
-		}
-	}
 	return w.write(key, func(to *stored) { to.Trusted = trusted })
+}
+
+// trust has proxies on the stream trust what is to be trusted now.
+func (w *world) trust() {
+	for _, p := range w.proxies {
+		if !p.WantsCertificates {
+			continue
+		}
+		w.after(time.Duration(w.random.IntN(60))*time.Second, func() {
+			had := p.Report.Certificate
+			s := w.summary(had.Serial, had.NotBefore.AsTime(), had.NotAfter.AsTime())
+			s.Root = had.Root
+			w.serve(p, s)
+		})
+	}
 }
 
 func (w *world) Delete(_ context.Context, key Key, _ *Held) error {
@@ -312,6 +323,7 @@ func (w *world) WriteAuthority(_ context.Context, before, after *pki.Authority) 
 	fails, done := w.fails()
 	if !fails || done {
 		w.source.Set(after)
+		w.trust()
 		w.engine.root.changed = true
 		w.engine.touchAll()
 	}
@@ -338,7 +350,9 @@ func (w *world) WriteTraffic(context.Context, map[string]string) error { return 
 func (w *world) Snapshot() []agents.Agent {
 	all := make([]agents.Agent, 0, len(w.proxies))
 	for _, p := range w.proxies {
-		p.Heard = w.clock.Now() // they report every minute
+		if !p.silent {
+			p.Heard = w.clock.Now() // they report every minute
+		}
 		all = append(all, p.Agent)
 	}
 	return all
@@ -351,6 +365,7 @@ func (w *world) Renew(node, _ string) bool {
 	if p == nil || w.random.Float64() < w.errors {
 		return false
 	}
+	p.asked = true
 	w.after(time.Duration(1+w.random.IntN(20))*time.Second, func() { w.ask(p) })
 	return true
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -103,7 +102,7 @@ func fillAPI(b *testing.B, access *rest.Config) {
 
 // startIssuing starts what the manager has of the rotation of certificates.
 func startIssuing(b *testing.B, access *rest.Config) (stop func()) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	skip := true
 	m, err := ctrl.NewManager(unlimited(access), ctrl.Options{
 		Scheme: benchScheme(b), Cache: controllers.CacheOptions(home),
