@@ -157,7 +157,7 @@ func (e *Engine) SetSubjects(namespace string, subjects []Subject) {
 		h := e.holder(key)
 		e.unserve(h.subject)
 		e.told(h.subject)
-		h.subject, h.conflict = nil, false
+		h.subject, h.conflict, h.retryAt = nil, false, time.Time{}
 		e.touch(h)
 	}
 	e.scopes[namespace] = now
@@ -183,16 +183,6 @@ func (e *Engine) SetHeld(key Key, held *Held) {
 	}
 	h.held, h.conflict = held, false
 	e.touch(h)
-}
-
-// Retry has a Secret looked at again whose name was found taken.
-func (e *Engine) Retry(key Key) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if h := e.holders[key]; h != nil && h.conflict {
-		h.conflict, h.retryAt = false, time.Time{}
-		e.touch(h)
-	}
 }
 
 // Poke has the engine look at facts that it reads by itself: the authority, the proxies.

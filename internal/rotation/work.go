@@ -147,7 +147,7 @@ func (e *Engine) finish(j job, r result) {
 		e.failed(h, j, r.err, now)
 		return
 	}
-	h.failures, h.failure, h.retryAt = 0, "", time.Time{}
+	h.failures, h.failure, h.retryAt, h.conflict = 0, "", time.Time{}, false
 	switch {
 	case j.reason == reasonUnwanted:
 		h.held = nil
@@ -171,10 +171,12 @@ func (e *Engine) finish(j job, r result) {
 
 func (e *Engine) failed(h *holder, j job, err error, now time.Time) {
 	if errors.Is(err, ErrForeign) {
-		h.conflict = true
-		h.failure = err.Error()
-		e.notify(h.subject, true, "Conflict", fmt.Sprintf("%s: %v; rename it, or give another secretName", j.key, err))
-		e.told(h.subject)
+		if !h.conflict {
+			e.notify(h.subject, true, "Conflict", fmt.Sprintf("%s: %v; rename it, or give another secretName", j.key, err))
+			e.told(h.subject)
+		}
+		// It is no Secret that is watched: whether it is gone has to be asked.
+		h.conflict, h.failure, h.retryAt = true, err.Error(), now.Add(lastRetry)
 		return
 	}
 	if err.Error() != h.failure {

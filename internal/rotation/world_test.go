@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -230,6 +231,13 @@ func (w *world) serve(p *proxy, s pki.Summary) {
 		Root: s.Root, Trusted: s.Trusted, Proven: at,
 	}}
 	w.engine.news = true
+}
+
+// copyReport has a proxy make another report, to be changed before the engine sees it.
+func (w *world) copyReport(p *proxy) *agentapi.Report {
+	p.Report = proto.CloneOf(p.Report)
+	w.engine.news = true
+	return p.Report
 }
 
 // summary describes a certificate that the authority has just signed.
