@@ -7,5 +7,9 @@
 // store. They run on every replica, since every replica serves; the StatusWriter alone
 // runs on the leader. The Primer fills the store once before anything is served.
 //
-// Nothing here builds Envoy resources, talks to proxies, or writes anything but status.
+// On the leader, three reconcilers feed the engine of internal/rotation (which certificates there
+// are to be, what Secrets hold, what mesh-root says), and certificateStore writes for it.
+//
+// Nothing here builds Envoy resources or talks to proxies. What is written is status, events, and
+// the Secrets and ConfigMaps that are Fairlead's own; no key is kept here or told of.
 package controllers
