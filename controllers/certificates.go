@@ -25,9 +25,11 @@ import (
 	"fairlead.dev/fairlead/internal/settings"
 )
 
-// gatherDelay is how long a namespace or a status that is to be looked at waits for more that
-// changes with it.
-const gatherDelay = 50 * time.Millisecond
+// How long a namespace, or a status, that is to be looked at waits for more that changes with it.
+const (
+	namespaceDelay = 50 * time.Millisecond
+	statusDelay    = 300 * time.Millisecond
+)
 
 // CertificateOptions are what the rotation of certificates works with.
 type CertificateOptions struct {
@@ -54,7 +56,7 @@ type CertificateOptions struct {
 // SetupCertificates adds the rotation of certificates to a manager: it works on the leader.
 func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, error) {
 	reader := m.GetClient()
-	var subjectQueue, statusQueue kick
+	subjectQueue, statusQueue := &kick{delay: namespaceDelay}, &kick{delay: statusDelay}
 	changed := func(object rotation.Object) { statusQueue.add(object.Namespace, object.Name) }
 	store := &certificateStore{client: m.GetClient(), live: m.GetAPIReader(), authority: o.Authority, namespace: o.Namespace}
 	recorder := m.GetEventRecorder(FieldManager)
@@ -173,6 +175,7 @@ func (s *certificateStart) setDefaults() {
 
 // kick adds to a controller's queue, once that has started.
 type kick struct {
+	delay time.Duration
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[ctrl.Request]
 }
@@ -188,7 +191,7 @@ func (k *kick) add(namespace, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.queue != nil {
-		k.queue.AddAfter(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: namespace, Name: name}}, gatherDelay)
+		k.queue.AddAfter(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: namespace, Name: name}}, k.delay)
 	}
 }
 

@@ -60,7 +60,7 @@ func (e *Engine) Report(object Object) Report {
 	isRoot := e.root.terms != nil && e.root.terms.Object == object
 	if isRoot {
 		object = Object{}
-		r.Root = e.rootReport()
+		r.Root, r.Terms = e.rootReport(), e.defaults
 	}
 	for _, h := range e.holders {
 		if terms := e.terms(h); terms != nil && terms.Object == object {

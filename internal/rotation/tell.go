@@ -16,7 +16,6 @@ func (e *Engine) count(h *holder, j job) {
 		return
 	case renewal.ReasonNew:
 		e.Log.Debug("Issued a certificate", "for", j.key)
-		return
 	case renewal.ReasonDamaged:
 		e.Log.Warn("Restored a Secret", "secret", j.key, "why", j.why)
 		e.notify(subject, true, "SecretRestored", fmt.Sprintf("%s was written anew: %s", j.key, j.why))
