@@ -61,7 +61,7 @@ func TestAForcedRenewalIsMadeOnceAndAlsoForProxies(t *testing.T) {
 	w.run(start.Add(time.Minute), time.Second)
 	w.join("account-0000", "streams", false)
 	w.run(start.Add(10*time.Minute), time.Second)
-	w.orders = nil
+	w.orders, w.prompt = nil, true
 
 	w.subjects = slices.Clone(w.subjects)
 	w.subjects[0].Forced = "now"
@@ -69,6 +69,7 @@ func TestAForcedRenewalIsMadeOnceAndAlsoForProxies(t *testing.T) {
 	w.run(start.Add(time.Hour), time.Second)
 
 	g.Expect(w.made()).To(ConsistOf("Secret shop/fairlead.account-0000 forced", "Pod shop/streams forced"))
+	g.Expect(w.engine.Report(meshRoot).Unproven).To(BeZero())
 	w.restart()
 	w.run(start.Add(2*time.Hour), time.Second)
 	g.Expect(w.orders).To(HaveLen(2), "a restart remembers what was asked for")

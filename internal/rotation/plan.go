@@ -123,6 +123,9 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 			continue
 		}
 		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks()}
+		if h.proxy != nil {
+			j.serial = h.proxy.Report.GetCertificate().GetSerial()
+		}
 		g.recent = append(g.recent, now)
 		jobs = append(jobs, j)
 	}
@@ -191,7 +194,7 @@ func (e *Engine) forced(h *holder) bool {
 	if stored == nil || stored.held == nil || stored.held.Record.Forced == "" || stored.asks() != stored.held.Record.Forced {
 		return false
 	}
-	return h.certificate().NotBefore.Add(tolerance).Before(stored.held.Record.At)
+	return h.certificate().NotBefore.Add(tolerance).Before(stored.held.Record.At.Truncate(time.Second)) // as certificates have it
 }
 
 // moved reports whether a certificate is of an authority, an issuer or a kind of key that is

@@ -44,6 +44,8 @@ type job struct {
 	// held is what the Secret holds before.
 	held   *Held
 	forced string
+	// serial is that of the certificate which a proxy is to replace.
+	serial string
 	// curves are what is to be kept of the traffic, by namespace.
 	curves map[string]string
 }
@@ -153,7 +155,8 @@ func (e *Engine) finish(j job, r result) {
 		h.held = nil
 	case j.key.Kind == Pod:
 		if h.proxy != nil {
-			h.asked, h.askedAt = h.proxy.Report.GetCertificate().GetSerial(), now
+			// Its answer may have been faster than this.
+			h.asked, h.askedAt = j.serial, now
 		}
 	case h.held != nil && h.held.Number > r.held.Number:
 		// The watch was faster, and knows more.

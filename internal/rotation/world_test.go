@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	start    = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	start    = time.Date(2026, 3, 1, 12, 0, 0, 7e8, time.UTC)
 	errAPI   = errors.New("the API server is not there")
 	meshRoot = Object{Kind: "MeshCertificate", Namespace: "fairlead-system", Name: "mesh-root"}
 )
@@ -52,6 +52,8 @@ type world struct {
 	// errors is the share of writes that fail; away: all do.
 	errors float64
 	away   bool
+	// prompt: proxies have renewed before the engine knows that they were told to.
+	prompt bool
 	events []Event
 	// orders are the renewals that were made, with their reasons.
 	orders []order
@@ -372,6 +374,14 @@ func (w *world) Renew(node, _ string) bool {
 	p := w.proxies[node]
 	if p == nil || w.random.Float64() < w.errors {
 		return false
+	}
+	if w.prompt {
+		w.ask(p)
+		w.engine.mu.Lock()
+		defer w.engine.mu.Unlock()
+		w.engine.seen = time.Time{}
+		w.engine.see(w.clock.Now())
+		return true
 	}
 	p.asked = true
 	w.after(time.Duration(1+w.random.IntN(20))*time.Second, func() { w.ask(p) })
