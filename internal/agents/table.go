@@ -52,6 +52,8 @@ type entry struct {
 	Agent
 	stream *session
 	budget *rate.Limiter
+	// ordered: it was told to ask, which is not held against it.
+	ordered bool
 }
 
 // session is what other goroutines tell the one that serves a stream.
@@ -112,6 +114,7 @@ func (t *Table) Renew(node, reason string) bool {
 	default:
 	}
 	e.stream.renew <- reason
+	e.ordered = true
 	return true
 }
 
@@ -183,6 +186,10 @@ func (t *Table) spend(node string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, now := t.agents[node], t.clock.Now()
+	if e.ordered {
+		e.ordered = false
+		return 0
+	}
 	reservation := e.budget.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
 	if wait > 0 {

@@ -80,21 +80,23 @@ type load struct {
 	counts tally
 }
 
-// loadInterval is the time between two requests of one caller.
+// loadInterval is the time between two requests of one caller, as a rule.
 const loadInterval = 20 * time.Millisecond
 
 // startLoad sends requests to the URL until the spec or container ends.
-func startLoad(url string, from ...*workload) *load {
+func startLoad(url string, from ...*workload) *load { return startLoadAt(loadInterval, url, from...) }
+
+func startLoadAt(interval time.Duration, url string, from ...*workload) *load {
 	l := &load{stopping: make(chan struct{}), counts: tally{}}
 	for _, caller := range from {
-		l.group.Go(func() { l.run(caller.http, url) })
+		l.group.Go(func() { l.run(interval, caller.http, url) })
 	}
 	DeferCleanup(l.stop)
 	return l
 }
 
-func (l *load) run(client *http.Client, url string) {
-	ticker := time.NewTicker(loadInterval)
+func (l *load) run(interval time.Duration, client *http.Client, url string) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -12,9 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/cmd/fairlead/internal/datadir"
 	"fairlead.dev/fairlead/cmd/fairlead/internal/objects"
 )
@@ -83,6 +85,9 @@ func (w *workload) register(ctx context.Context) error {
 	if err := w.ensureServiceAccount(ctx); err != nil {
 		return err
 	}
+	if err := w.ensureMeshed(ctx); err != nil {
+		return err
+	}
 	w.pod = newPod(w.request, w.outbound)
 	if err := w.createPod(ctx); err != nil {
 		return err
@@ -125,6 +130,23 @@ func (w *workload) ensureServiceAccount(ctx context.Context) error {
 		return fmt.Errorf("create service account %s/%s: %w", w.Namespace, w.ServiceAccount, err)
 	}
 	w.Say("created service account %s/%s", w.Namespace, w.ServiceAccount)
+	return nil
+}
+
+// ensureMeshed makes the namespace one of the mesh, unless somebody has said that it is not
+// to be: its service accounts have certificates then, whose renewal can be asked for.
+func (w *workload) ensureMeshed(ctx context.Context) error {
+	namespace := &corev1.Namespace{}
+	if err := w.client.Get(ctx, client.ObjectKey{Name: w.Namespace}, namespace); err != nil {
+		return fmt.Errorf("namespace %q: %w", w.Namespace, err)
+	}
+	if _, said := namespace.Labels[v1alpha1.InjectionLabel]; said {
+		return nil
+	}
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:"enabled"}}}`, v1alpha1.InjectionLabel))
+	if err := w.client.Patch(ctx, namespace, patch); err != nil {
+		return fmt.Errorf("make namespace %q one of the mesh: %w", w.Namespace, err)
+	}
 	return nil
 }
 
