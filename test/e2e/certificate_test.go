@@ -167,7 +167,7 @@ mtls: STRICT
 maxConnectionAge: %s
 certificates:
   timeZone: Etc/UTC
-  renewal: {windows: [{start: "00:00", end: "00:00"}]}
+  renewal: {windows: [{start: "00:00", end: "00:00"}], jitter: 0}
   root: {rawConnectionDeadline: 5s}
 `, connectionAge))
 		for _, w := range all() {
