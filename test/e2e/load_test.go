@@ -13,7 +13,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// tally counts replies: by version where the status is 200, else by "HTTP 503".
+// tally counts replies: by version where the status is 200, else by "HTTP 503" and what was
+// said with it.
 type tally map[string]int
 
 func (t tally) total() int {
@@ -41,7 +42,10 @@ func word(r reply, err error) string {
 	case err != nil:
 		return err.Error()
 	case r.Status != http.StatusOK:
-		return fmt.Sprintf("HTTP %d", r.Status)
+		if r.Body == "" {
+			return fmt.Sprintf("HTTP %d", r.Status)
+		}
+		return fmt.Sprintf("HTTP %d: %.200s", r.Status, r.Body)
 	}
 	return r.Version
 }
