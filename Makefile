@@ -117,6 +117,10 @@ test-chaos: envoy envoy-older ## Try what happens to proxies under load, and wri
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: year
+year: ## Draw the simulated year of renewals for docs/certificates.md.
+	@FAIRLEAD_YEAR=$(ROOT)/docs/certificates-year.svg go test -count=1 -run '^TestAYear$$' ./internal/rotation
+
 .PHONY: bench
 bench: build envoy kube ## Measure, and write test/bench/results.json and the table in docs/performance.md.
 	@go run ./test/bench
