@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -40,22 +39,17 @@ func (t *story) proxy(ctx context.Context, name string) (proxy, error) {
 
 // status asks the agent, which answers while Envoy does not.
 func (p proxy) status(ctx context.Context) (status proxyStatus, err error) {
-	asking := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	return status, p.ask(ctx, &status)
+}
+
+// client makes a connection for each question to the agent.
+func (p proxy) client() *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.folder, "status.sock"))
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
-	if err != nil {
-		return status, err
-	}
-	response, err := asking.Do(request)
-	if err != nil {
-		return status, err
-	}
-	defer response.Body.Close()
-	return status, json.NewDecoder(response.Body).Decode(&status)
 }
 
 // lookInterval is how exact the times are that another Envoy takes: shorter than what is

@@ -34,7 +34,7 @@ type story struct {
 	load *load
 	// spans of the constant load, for the figures at its end.
 	shiftBegan, shiftDone, shifted, brokenBegan, weightsRefused, brokenDone time.Time
-	restartsBegan, restartsDone                                             time.Time
+	restartsBegan, restartsDone, renewBegan, renewDone                      time.Time
 }
 
 // tell plays the chapters in turn.
@@ -53,6 +53,8 @@ func tell(ctx context.Context, s *stage, told *figures) error {
 		{"A mistake that Fairlead finds, under the same load", t.brokenWeights},
 		{"A mistake that only Envoy finds, under the same load", t.brokenRegex},
 		{"A hot restart of every Envoy on the way, under the same load", t.hotRestarts},
+		{"New certificates for everybody, under the same load", t.renew},
+		{"A new root for the mesh, under the same load", t.newRoot},
 		{"What became of the load", t.endLoad},
 		{"An Envoy is killed", t.kill},
 		{"How long a change takes, and what it all weighs", t.measure},
@@ -287,7 +289,9 @@ func (t *story) endLoad(context.Context) error {
 	after := all.between(t.shifted, t.shiftDone)
 	kept := all.between(t.brokenBegan, t.weightsRefused)
 	restarts := all.between(t.restartsBegan, t.restartsDone)
+	renewed := all.between(t.renewBegan, t.renewDone)
 	failed, kinds := all.failures()
+	failedRenewing, _ := renewed.failures()
 	failedRestarting, _ := restarts.failures()
 	failedShifting, _ := during.failures()
 	failedBroken, _ := broken.failures()
@@ -295,12 +299,14 @@ func (t *story) endLoad(context.Context) error {
 	t.say("%d requests after `wait` for 0/100 had returned: %s", len(after), after)
 	t.say("%d requests while objects were broken: %s", len(broken), broken)
 	t.say("%d requests while Envoys were restarted: %s; p50 %s, p99 %s", len(restarts), restarts, round(restarts.percentile(.5)), round(restarts.percentile(.99)))
+	t.say("%d requests while certificates and the root were replaced: %s; p50 %s, p99 %s", len(renewed), renewed, round(renewed.percentile(.5)), round(renewed.percentile(.99)))
 	t.reasons(kinds)
 	t.told.judge("Shift under load: failed requests", failedShifting == 0, "%d of %d", failedShifting, len(during))
 	t.told.judge("Shift under load: requests after `wait`, not to v2", len(after) > 0 && after.versions()["v2"] == len(after), "%d of %d", len(after)-after.versions()["v2"], len(after))
 	t.told.judge("All weights zero: requests not served as accepted last", kept.versions()["v2"] == len(kept), "%d of %d", len(kept)-kept.versions()["v2"], len(kept))
 	t.told.judge("Broken objects under load: failed requests", failedBroken == 0, "%d of %d", failedBroken, len(broken))
 	t.told.judge("Hot restarts under load: failed requests", len(restarts) > 0 && failedRestarting == 0, "%d of %d", failedRestarting, len(restarts))
+	t.told.judge("New certificates and root under load: failed requests", len(renewed) > 0 && failedRenewing == 0, "%d of %d", failedRenewing, len(renewed))
 	t.told.judge("The whole load: failed requests", failed == 0, "%d of %d", failed, len(all))
 	t.told.note("Shift under load: p50, p99 of a request (3 apps, 5 proxies)", "%s, %s", round(during.percentile(.5)), round(during.percentile(.99)))
 	return nil
