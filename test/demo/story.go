@@ -225,7 +225,8 @@ func (t *story) brokenWeights(ctx context.Context) error {
 	if err := t.show("broken-weights.yaml"); err != nil {
 		return err
 	}
-	said, err := t.kubectl(ctx, "apply", "-f", path.Join(manifests, "broken-weights.yaml"))
+	// By replace: of what apply is refused, kubectl prints the whole patch.
+	said, err := t.kubectl(ctx, "replace", "-f", path.Join(manifests, "broken-weights.yaml"))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
