@@ -77,7 +77,10 @@ type Client struct {
 	// unissued is why the manager issues none, or none that can be taken.
 	unissued string
 	requests uint64
-	tally    tally
+	// asked is what was asked for last and is not decided on, over streams and refusals that
+	// pass: where a person approves, it has to be the same until then.
+	asked *asked
+	tally tally
 	// told is what was logged last of the stream's end.
 	told string
 

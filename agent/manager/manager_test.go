@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"os"
 	"strings"
@@ -135,17 +136,29 @@ func TestARefusalIsToldAndHeeded(t *testing.T) {
 	a := newAgent(t, m)
 	c := m.next("token")
 	refused := time.Now()
-	c.refuse(c.asked(), time.Second)
+	before := c.asked()
+	c.refuse(before, time.Second)
 	a.complains("the manager issues no certificate: Denied: ask somebody else")
 	c.reported(func(r *agentapi.Report) bool { return strings.Contains(r.GetComplaint(), "ask somebody else") })
 	r := c.asked()
 	if waited := time.Since(refused); waited < time.Second {
 		t.Errorf("asked again after %s", waited)
 	}
+	// Somebody may be about to approve it, and takes longer than a stream lasts.
+	if !bytes.Equal(r.GetCsr(), before.GetCsr()) {
+		t.Error("what is not decided on was asked for with another key")
+	}
+	c.end <- nil
+	c = m.next("token")
+	if r = c.asked(); !bytes.Equal(r.GetCsr(), before.GetCsr()) {
+		t.Error("the next stream asked with another key")
+	}
 	// The same never succeeds: not until something changes.
 	c.refuse(r, 0)
 	c.renew()
-	r = c.asked()
+	if r = c.asked(); bytes.Equal(r.GetCsr(), before.GetCsr()) {
+		t.Error("what was refused for good was asked for again")
+	}
 	// One that nobody waits for any more.
 	c.refuse(&agentapi.SigningRequest{Id: r.GetId() - 1}, time.Hour)
 	c.issue(r, m.roots())

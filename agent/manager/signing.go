@@ -55,10 +55,16 @@ const (
 	shortestRetry = time.Second
 )
 
-// request is a SigningRequest on its way, and the key that it is for, as PEM.
+// asked is a signing request for an identity, and the key that it is for, as PEM.
+type asked struct {
+	identity string
+	key, csr []byte
+}
+
+// request is one that is on its way.
 type request struct {
-	id  uint64
-	key []byte
+	id uint64
+	*asked
 }
 
 // due is when the next certificate is to be asked for.
@@ -87,7 +93,7 @@ func (s *session) want(reason string) {
 	s.wanted, s.notBefore, s.refused = reason, time.Time{}, false
 }
 
-// askIfDue makes a key and asks for its certificate.
+// askIfDue asks for a certificate, of a new key unless the last one is still undecided.
 func (s *session) askIfDue() error {
 	if s.due().After(s.options.Clock.Now()) {
 		return nil
@@ -96,29 +102,40 @@ func (s *session) askIfDue() error {
 	if reason == "" {
 		reason = "there is none, or it is past nine tenths of its life"
 	}
-	key, err := s.options.Algorithm.newKey()
+	if s.asked == nil || s.asked.identity != s.identity {
+		var err error
+		if s.asked, err = newAsked(s.options.Algorithm, s.identity); err != nil {
+			return err
+		}
+	}
+	s.requests++
+	s.pending = &request{id: s.requests, asked: s.asked}
+	s.options.Log.Info("Asked the manager for a certificate", "reason", reason)
+	return s.stream.send(&agentapi.FromAgent{Message: &agentapi.FromAgent_SigningRequest{
+		SigningRequest: &agentapi.SigningRequest{Id: s.requests, Csr: s.asked.csr},
+	}})
+}
+
+// newAsked makes a key and the request for it.
+func newAsked(algorithm Algorithm, identity string) (*asked, error) {
+	key, err := algorithm.newKey()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Who we are the manager knows by other means, but some issuers sign the name in the request.
 	template := &x509.CertificateRequest{}
-	if uri, err := url.Parse(s.identity); err == nil && s.identity != "" {
+	if uri, err := url.Parse(identity); err == nil && identity != "" {
 		template.URIs = []*url.URL{uri}
 	}
 	csr, err := x509.CreateCertificateRequest(rand.Reader, template, key)
 	if err != nil {
-		return fmt.Errorf("make a signing request: %w", err)
+		return nil, fmt.Errorf("make a signing request: %w", err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("make a signing request: %w", err)
+		return nil, fmt.Errorf("make a signing request: %w", err)
 	}
-	s.requests++
-	s.pending = &request{id: s.requests, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}
-	s.options.Log.Info("Asked the manager for a certificate", "reason", reason)
-	return s.stream.send(&agentapi.FromAgent{Message: &agentapi.FromAgent_SigningRequest{
-		SigningRequest: &agentapi.SigningRequest{Id: s.requests, Csr: csr},
-	}})
+	return &asked{identity: identity, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), csr: csr}, nil
 }
 
 // answered returns the key that an answer is for, and nil if nobody waits for it.
@@ -136,6 +153,7 @@ func (s *session) issued(m *agentapi.Issued) {
 	if key == nil {
 		return
 	}
+	s.asked = nil
 	if err := s.options.Certificates.Give(key, m.GetChain(), m.GetRoots()); err != nil {
 		s.notBefore = s.options.Clock.Now().Add(untakenPause)
 		s.complain("the certificate that the manager issued cannot be taken: " + err.Error())
@@ -151,6 +169,9 @@ func (s *session) wasRefused(m *agentapi.Refused) {
 	}
 	after := m.GetRetryAfter()
 	s.refused = after == nil
+	if s.refused {
+		s.asked = nil
+	}
 	if after != nil {
 		s.notBefore = s.options.Clock.Now().Add(max(after.AsDuration(), shortestRetry))
 	}
