@@ -61,6 +61,13 @@ func (c *change) matches(g Generation) bool {
 	return g.Source == c.Wanted.Name && (c.Wanted.Root == "" || g.Root == c.Wanted.Root)
 }
 
+// holds reports whether the source that was abandoned is the one that is wanted. What root an
+// issuer gives is not known after a restart.
+func (c *change) holds() bool {
+	of := c.Hold.For
+	return of == c.Wanted || of.Name == c.Wanted.Name && (of.Root == "" || c.Wanted.Root == "")
+}
+
 // sourceUsed returns the generation that has the root that the wanted source gives.
 func (c *change) sourceUsed() (Generation, bool) {
 	for _, g := range c.Generations {

@@ -156,7 +156,7 @@ func (c *change) begin() {
 	if !due && !asked && !moved {
 		return
 	}
-	if !asked && c.Hold.For == c.Wanted && c.now.Before(c.Hold.Until) {
+	if !asked && c.holds() && c.now.Before(c.Hold.Until) {
 		c.again(c.Hold.Until)
 		c.waiting.Message = "the change was abandoned; it starts again at " + c.Hold.Until.UTC().Format(time.RFC3339) + ", by a request or with another source"
 		return

@@ -152,6 +152,20 @@ func TestASourceThatIsNoLongerWantedIsWithdrawnBeforeItSigns(t *testing.T) {
 	w.run(6*time.Hour, "the issuer's next root", w.stableAt(4))
 }
 
+// What root an issuer gives has to be learnt anew by a manager that starts.
+func TestAnAbandonedIssuerIsLeftAloneOverARestart(t *testing.T) {
+	w := newWorld(t, 5)
+	w.wanted = Source{Name: "ClusterIssuer/theirs", Root: "their root"}
+	w.run(6*time.Hour, "trust", w.at(TrustDistributed))
+	w.abandon = "now"
+	w.run(6*time.Hour, "the way back", w.stableAt(1))
+	w.wanted.Root = ""
+	w.idle(6 * time.Hour)
+	if w.active != 1 || w.state.Next != 0 {
+		t.Errorf("it began again: %+v", w.state)
+	}
+}
+
 func TestRawConnectionsAreWaitedForUntilADeadline(t *testing.T) {
 	for name, end := range map[string]bool{"they end": true, "they do not end": false} {
 		t.Run(name, func(t *testing.T) {
