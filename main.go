@@ -345,6 +345,7 @@ func certificates(m manager.Manager, s options, held *settings.Holder, store *me
 		return nil, err
 	}
 	serving := pki.NewServing(source, own, webhooks.Names(s.namespace), wallClock, log)
+	serving.Issue = issuers.Mesh().Issue
 	if err := m.Add(serving); err != nil {
 		return nil, fmt.Errorf("add the manager's own certificate: %w", err)
 	}

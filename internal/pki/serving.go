@@ -17,6 +17,9 @@ const (
 	// servingLifetime is short, since a new one costs nothing: it is made in memory. It is
 	// renewed at its half, or at once if another generation signs.
 	servingLifetime = 24 * time.Hour
+	// issuedLifetime is for another issuer, which a certificate costs something, and perhaps a
+	// person who approves it.
+	issuedLifetime = 30 * 24 * time.Hour
 	// servingRetry is the pause after an attempt to renew it that failed, and the least one.
 	servingRetry = 10 * time.Second
 )
@@ -41,6 +44,11 @@ type Serving struct {
 	log      *slog.Logger
 	// due wakes Start when a handshake finds that the certificate is due: clocks may step.
 	due chan struct{}
+
+	// The following belong to Start. pending is what is being asked for; nameless is the root
+	// whose issuer refuses names.
+	pending  *Pending
+	nameless *x509.Certificate
 
 	mu sync.Mutex
 	// own is nil until the first certificate is there; madeBy is the root of the generation
@@ -167,29 +175,44 @@ func (s *Serving) renew(ctx context.Context) (wait time.Duration, err error) {
 	return max(dueAt.Sub(now), servingRetry), nil
 }
 
+// issue asks for the names, too, unless the issuer has refused them.
 func (s *Serving) issue(ctx context.Context, a *Authority, now time.Time) (*tls.Certificate, error) {
-	key, err := ECDSAP256.NewKey()
-	if err != nil {
+	root := a.Signer().Root
+	if len(s.names) > 0 && !root.Equal(s.nameless) {
+		own, err := s.ask(ctx, a, s.names, now)
+		if !errors.Is(err, ErrRefused) {
+			return own, err
+		}
+		s.log.Warn("The manager's certificate does without the names of its webhooks, which are not asked from now on: have the issuer allow them to it",
+			"identity", s.identity, "names", s.names, "err", err)
+		s.nameless = root
+	}
+	return s.ask(ctx, a, nil, now)
+}
+
+func (s *Serving) ask(ctx context.Context, a *Authority, names []string, now time.Time) (*tls.Certificate, error) {
+	request := Request{Identity: s.identity, DNSNames: names, Lifetime: servingLifetime}
+	if a.Signer().Signing == nil {
+		request.Lifetime = issuedLifetime
+	}
+	var err error
+	if s.pending, err = s.pending.Ask(ECDSAP256, request); err != nil {
 		return nil, err
 	}
-	request := Request{Identity: s.identity, PublicKey: key.Public(), DNSNames: s.names, Lifetime: servingLifetime}
 	var chain []byte
 	if s.Issue == nil {
-		_, chain, err = a.Signer().Sign(request, now)
+		_, chain, err = a.Signer().Sign(s.pending.Request, now)
 	} else {
-		var csr []byte
-		if csr, err = NewCSR(key, request); err != nil {
-			return nil, err
-		}
-		chain, _, err = s.Issue(ctx, request, csr)
+		chain, _, err = s.Issue(ctx, s.pending.Request, s.pending.CSR)
 	}
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := EncodeKey(key)
+	encoded, err := EncodeKey(s.pending.Key)
 	if err != nil {
 		return nil, err
 	}
+	s.pending = nil
 	own, err := tls.X509KeyPair(chain, encoded)
 	return &own, err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -207,4 +208,37 @@ func TestASourceTellsEverybodyOfChangesOnly(t *testing.T) {
 	g.Expect(again).NotTo(BeClosed(), "the same authority, read again")
 	source.Set(authority(t, generation(t, 2)))
 	g.Expect(again).To(BeClosed())
+}
+
+// Another issuer may have people who approve, and policies: it is asked for the same until it
+// decides, and for the identity alone once it has refused the webhooks' names.
+func TestAnotherIssuerMayTakeItsTimeAndRefuseNames(t *testing.T) {
+	g := NewWithT(t)
+	theirs := generation(t, 2)
+	root, err := pki.FromIssuer("ClusterIssuer/theirs", theirs.Root)
+	g.Expect(err).NotTo(HaveOccurred())
+	root.Number = 1
+	asked := make(chan []byte, 8)
+	s := serve(t, func(s *pki.Serving) {
+		tries := 0
+		s.Issue = func(_ context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+			asked <- csr
+			if len(request.DNSNames) > 0 {
+				return nil, nil, fmt.Errorf("no names: %w", pki.ErrRefused)
+			}
+			if tries++; tries == 1 {
+				return nil, nil, errors.New("nobody has approved it yet")
+			}
+			_, chain, err = theirs.Sign(request, start)
+			return chain, nil, err
+		}
+	})
+	s.source.Set(authority(t, root))
+	named, first := <-asked, <-asked
+	g.Eventually(s.clock.HasWaiters, patience).Should(BeTrue(), "it tries again in a while")
+	s.clock.Step(10 * time.Second)
+	g.Expect(<-asked).To(And(Equal(first), Not(Equal(named))))
+	own := s.by(theirs, nil)
+	g.Expect(own.DNSNames).To(BeEmpty())
+	g.Expect(own.NotAfter.Sub(start)).To(BeNumerically(">", 7*24*time.Hour), "people are not asked every day")
 }

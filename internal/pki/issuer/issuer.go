@@ -56,6 +56,9 @@ func (e *Error) Error() string { return fmt.Sprintf("issuer %s: %s", e.Issuer, e
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Is lets package pki, which cannot import this one, tell refusals.
+func (e *Error) Is(target error) bool { return target == pki.ErrRefused && !Retryable(e) }
+
 // Retryable says whether the same request may succeed later without anybody changing it or
 // deciding otherwise. Errors of unknown kinds are: most are of a connection.
 func Retryable(err error) bool {
