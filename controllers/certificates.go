@@ -66,6 +66,7 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 		Notify:  func(e rotation.Event) { tellEvent(reader, recorder, e) },
 		Metrics: rotation.NewMetrics(o.Metrics), Changed: changed,
 	})
+	o.Issuers.onChange(engine.Reconsider)
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(engine)
 	}
@@ -98,6 +99,12 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 	err = ctrl.NewControllerManagedBy(m).For(&v1alpha1.MeshCertificate{}).WatchesRawSource(source.Func(statusQueue.start)).Complete(start.statuses)
 	if err != nil {
 		return nil, fmt.Errorf("add the controller of MeshCertificates: %w", err)
+	}
+	if o.Issuers.Client != nil {
+		started := o.Clock.Now()
+		if err := m.Add(onLeader(func(ctx context.Context) error { return o.Issuers.sweep(ctx, started, o.Clock) })); err != nil {
+			return nil, fmt.Errorf("add the removal of old requests: %w", err)
+		}
 	}
 	return engine, m.Add(start)
 }

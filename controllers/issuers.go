@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -39,21 +40,30 @@ type Issuers struct {
 	mu sync.Mutex
 	// learnt are the roots of issuers, by the issuer's name.
 	learnt map[string]string
+	// probes are the certificates that are being asked for to learn them.
+	probes map[string]*pki.Pending
 	// brought is the root of the folder when it was last good.
 	brought string
+	// changed is called when another root is learnt than the one that is wanted; nil: nobody is.
+	changed func()
 }
 
 // Issuer returns who signs: by its name, or for the mesh, which is what the active generation
-// of the root says.
+// of the root says, whatever the settings want.
 func (i *Issuers) Issuer(name string) (issuer.Issuer, error) {
-	if name == "" {
-		if authority := i.Source.Get(); authority != nil && authority.Signer().Signing == nil {
-			name = authority.Signer().Source
-		}
+	if name != "" {
+		return i.named(name)
 	}
-	if name == "" {
+	authority := i.Source.Get()
+	if authority == nil || authority.Signer().Signing != nil {
 		return issuer.NewBuiltin(i.Source, i.Clock), nil
 	}
+	active := authority.Signer()
+	by, err := i.named(active.Source)
+	return &rooted{Issuer: by, issuers: i, active: active}, err
+}
+
+func (i *Issuers) named(name string) (issuer.Issuer, error) {
 	kind, rest, found := strings.Cut(name, "/")
 	if !found {
 		return nil, fmt.Errorf("nobody knows an issuer %q", name)
@@ -64,6 +74,56 @@ func (i *Issuers) Issuer(name string) (issuer.Issuer, error) {
 		o.Namespace, o.Name = namespace, own
 	}
 	return certmanager.New(o), nil
+}
+
+// rooted is the issuer of the mesh's active root. It passes on nothing that leads to another
+// one, which nobody is proven to trust: an issuer whose authority was replaced is a root that
+// has to be changed first.
+type rooted struct {
+	issuer.Issuer
+	issuers *Issuers
+	active  *pki.Generation
+}
+
+func (r *rooted) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+	if chain, roots, err = r.Issuer.Issue(ctx, request, csr); err != nil {
+		return nil, nil, err
+	}
+	found, err := pki.ParseCertificates(roots)
+	if err != nil {
+		return nil, nil, fmt.Errorf("issuer %s: its root %w", r.Name(), err)
+	}
+	// The root may have been changed while the issuer took its time.
+	if active := r.issuers.Source.Get().Signer(); !found[0].Equal(r.active.Root) && !found[0].Equal(active.Root) {
+		r.issuers.learn(r.Name(), found[0])
+		return nil, nil, &issuer.Error{Reason: issuer.NotReady, Issuer: r.Name(), Err: fmt.Errorf(
+			"it signs with another root (%s) than the mesh's (%s): nothing is issued until every proxy trusts that; status.phase of MeshCertificate %s/%s says how far it has come",
+			pki.RootID(found[0])[:16], pki.RootID(active.Root)[:16], r.issuers.Identity.Namespace, v1alpha1.RootCertificateName)}
+	}
+	return chain, roots, nil
+}
+
+// onChange says who is told of another root.
+func (i *Issuers) onChange(changed func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.changed = changed
+}
+
+// learn notes the root that an issuer gives.
+func (i *Issuers) learn(name string, root *x509.Certificate) {
+	i.mu.Lock()
+	if i.learnt == nil {
+		i.learnt = map[string]string{}
+	}
+	id := pki.RootID(root)
+	news := i.learnt[name] != id
+	i.learnt[name] = id
+	changed := i.changed
+	i.mu.Unlock()
+	if news && changed != nil {
+		changed()
+	}
 }
 
 // Mesh signs by whatever the mesh's root says at the time.
@@ -111,20 +171,21 @@ func (i *Issuers) Generation(ctx context.Context, source rollover.Source) (*pki.
 	if source.Name == pki.SourceFiles {
 		return pki.GenerationFromFiles(i.Folder, i.Clock.Now())
 	}
-	signer, err := i.Issuer(source.Name)
+	signer, err := i.named(source.Name)
 	if err != nil {
 		return nil, err
 	}
-	key, err := pki.ECDSAP256.NewKey()
+	i.mu.Lock()
+	probe, err := i.probes[source.Name].Ask(pki.ECDSAP256, pki.Request{Identity: i.Identity, Lifetime: probeLifetime})
+	if i.probes == nil {
+		i.probes = map[string]*pki.Pending{}
+	}
+	i.probes[source.Name] = probe
+	i.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	request := pki.Request{Identity: i.Identity, PublicKey: key.Public(), Lifetime: probeLifetime}
-	csr, err := pki.NewCSR(key, request)
-	if err != nil {
-		return nil, err
-	}
-	_, encoded, err := signer.Issue(ctx, request, csr)
+	_, encoded, err := signer.Issue(ctx, probe.Request, probe.CSR)
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +194,32 @@ func (i *Issuers) Generation(ctx context.Context, source rollover.Source) (*pki.
 		return nil, fmt.Errorf("issuer %s: its root %w", source.Name, err)
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.learnt == nil {
-		i.learnt = map[string]string{}
-	}
-	i.learnt[source.Name] = pki.RootID(roots[0])
+	delete(i.probes, source.Name)
+	i.mu.Unlock()
+	i.learn(source.Name, roots[0])
 	return pki.FromIssuer(source.Name, roots[0])
+}
+
+const (
+	// sweepEvery is how often requests are looked for that nobody waits for any more.
+	sweepEvery = time.Hour
+	// slack is for the API server's clock, which dates them in whole seconds.
+	slack = 10 * time.Second
+)
+
+// sweep removes the requests of managers that died and, from then on, those that have waited
+// for too long. The leader does it.
+func (i *Issuers) sweep(ctx context.Context, started time.Time, c clock.Clock) error {
+	for before := started; ; before = c.Now().Add(-certmanager.Kept) {
+		if err := certmanager.Sweep(ctx, i.Client, before.Add(-slack)); err != nil && ctx.Err() == nil {
+			i.Log.Warn("Could not remove old requests for certificates; it is tried again", "in", sweepEvery, "err", err)
+		}
+		timer := c.NewTimer(sweepEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C():
+		}
+	}
 }

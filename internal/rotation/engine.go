@@ -95,6 +95,9 @@ type holder struct {
 	failures int
 	failure  string
 	retryAt  time.Time
+	// missing is the issuer that there is not, pending what is being asked of one.
+	missing string
+	pending *pki.Pending
 	// grouped: it is a member of group, which has given it slot.
 	grouped bool
 	group   string
@@ -191,6 +194,14 @@ func (e *Engine) Poke() {
 	case e.poke <- struct{}{}:
 	default:
 	}
+}
+
+// Reconsider has the root looked at again: its sources give something else now.
+func (e *Engine) Reconsider() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.root.changed = true
+	e.Poke()
 }
 
 func (e *Engine) holder(key Key) *holder {

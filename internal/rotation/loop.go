@@ -8,6 +8,7 @@ import (
 
 const (
 	// workers is how many jobs are done at a time: most of one is waiting for the API server.
+	// Each issuer besides the built-in one has as many of its own, since it may wait for people.
 	workers = 32
 	// gather is how long the engine waits after a step for more to change.
 	gather = 10 * time.Millisecond
@@ -37,6 +38,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		running.Go(func() { e.follow(ctx) })
 	}
 	running.Go(func() { e.followAuthority(ctx) })
+	lanes := map[string]chan struct{}{}
 	for {
 		jobs, change, wake := e.step(e.Clock.Now())
 		if change != nil {
@@ -44,6 +46,13 @@ func (e *Engine) Start(ctx context.Context) error {
 			running.Go(func() { e.finishRoot(*change, e.performRoot(ctx, *change)) })
 		}
 		for _, j := range jobs {
+			if name := e.lane(j); name != "" {
+				if lanes[name] == nil {
+					lanes[name] = make(chan struct{}, workers)
+				}
+				running.Go(func() { e.inLane(ctx, lanes[name], j) })
+				continue
+			}
 			select {
 			case work <- func(ctx context.Context) { e.finish(j, e.perform(ctx, j)) }:
 			case <-ctx.Done():
@@ -54,6 +63,47 @@ func (e *Engine) Start(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// lane names the issuer that a job may have to wait for; empty: none.
+func (e *Engine) lane(j job) string {
+	if j.subject == nil || j.reason == reasonTrust || j.reason == reasonUnwanted {
+		return ""
+	}
+	if j.subject.Issuer != "" {
+		return j.subject.Issuer
+	}
+	if authority := e.Source.Get(); authority != nil && authority.Signer().Signing == nil {
+		return authority.Signer().Source
+	}
+	return ""
+}
+
+// inLane does a job once the issuer's turn comes to it, unless something else is wanted by then.
+func (e *Engine) inLane(ctx context.Context, lane chan struct{}, j job) {
+	select {
+	case lane <- struct{}{}:
+		defer func() { <-lane }()
+	case <-ctx.Done():
+		return
+	}
+	if e.dropped(j) {
+		return
+	}
+	e.finish(j, e.perform(ctx, j))
+}
+
+// dropped frees the holder of a job that has waited until it was no longer wanted.
+func (e *Engine) dropped(j job) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.holders[j.key]
+	if h == nil || h.subject == j.subject {
+		return h == nil
+	}
+	h.busy = false
+	e.touch(h)
+	return true
 }
 
 // sleep waits until something changes, or until the time given; it returns false at the end.

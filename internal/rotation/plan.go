@@ -122,7 +122,7 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 		if h.busy {
 			continue
 		}
-		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks()}
+		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks(), pending: h.pending}
 		if h.proxy != nil {
 			j.serial = h.proxy.Report.GetCertificate().GetSerial()
 		}
@@ -198,13 +198,21 @@ func (e *Engine) forced(h *holder) bool {
 }
 
 // moved reports whether a certificate is of an authority, an issuer or a kind of key that is
-// no longer wanted.
+// no longer wanted, or came with roots that are not.
 func (e *Engine) moved(h *holder, active string) bool {
 	if h.proxy != nil {
 		return h.proxy.Report.GetCertificate().GetRoot() != active
 	}
-	return h.held.Issuer != h.subject.Issuer || h.held.KeyAlgorithm != h.subject.Algorithm ||
-		h.subject.Issuer == "" && h.held.Root != active
+	if h.held.Issuer != h.subject.Issuer || h.held.KeyAlgorithm != h.subject.Algorithm {
+		return true
+	}
+	if h.subject.Issuer == "" {
+		return h.held.Root != active
+	}
+	// Beside its own root it has the mesh's, as they were when it was issued.
+	mesh := pki.RootIDs(e.Source.Get().Roots())
+	others := slices.DeleteFunc(slices.Clone(h.held.Trusted), func(id string) bool { return id == h.held.Root && !slices.Contains(mesh, id) })
+	return !slices.Equal(others, mesh)
 }
 
 func (e *Engine) isCanary(h *holder) bool {

@@ -25,6 +25,8 @@ type Report struct {
 	// Paused says why renewals wait, if they do; Failure what went wrong with one, Conflict
 	// which Secret is not ours.
 	Paused, Failure, Conflict string
+	// MissingIssuer names an issuer that there is not, of the root's next generation too.
+	MissingIssuer string
 	// Proxies counts those on the stream, Proven those of them that serve what they are to.
 	Proxies, Proven int
 	// Learned is what is known of the quiet hours, where windows are learnt.
@@ -61,6 +63,7 @@ func (e *Engine) Report(object Object) Report {
 	if isRoot {
 		object = Object{}
 		r.Root, r.Terms = e.rootReport(), e.defaults
+		r.MissingIssuer = e.root.missing
 	}
 	for _, h := range e.holders {
 		if terms := e.terms(h); terms != nil && terms.Object == object {
@@ -105,6 +108,9 @@ func (e *Engine) add(r *Report, h *holder, now time.Time) {
 	// The first by name, so that the text stays the same.
 	if text := h.key.String() + ": " + h.failure; h.failure != "" && !h.conflict && (r.Failure == "" || text < r.Failure) {
 		r.Failure = text
+	}
+	if h.missing != "" && (r.MissingIssuer == "" || h.missing < r.MissingIssuer) {
+		r.MissingIssuer = h.missing
 	}
 	if text := h.key.String(); h.conflict && (r.Conflict == "" || text < r.Conflict) {
 		r.Conflict = text

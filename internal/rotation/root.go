@@ -46,6 +46,9 @@ type root struct {
 	wake, looked time.Time
 	failures     int
 	failure      string
+	// failedFor is the source that was wanted then, missing the issuer that there was not.
+	failedFor rollover.Source
+	missing   string
 	// warned is the warning that was told last.
 	warned string
 }
@@ -72,7 +75,10 @@ func (e *Engine) SetRoot(terms RootTerms, state rollover.State) {
 // stepRoot asks rollover what to do about the root.
 func (e *Engine) stepRoot(now time.Time) *rootJob {
 	r := &e.root
-	if r.terms == nil || r.busy || !r.due(now) || e.Source.Get() == nil || r.failures > 0 && now.Before(r.wake) {
+	if r.terms == nil || r.busy || !r.due(now) || e.Source.Get() == nil {
+		return nil
+	}
+	if r.failures > 0 && now.Before(r.wake) && e.wanted() == r.failedFor {
 		return nil
 	}
 	if paced := r.looked.Add(rootPace); r.state.Next != 0 && now.Before(paced) && !now.Before(r.looked) {
@@ -182,11 +188,15 @@ func (e *Engine) finishRoot(j rootJob, err error) {
 		if err.Error() != r.failure {
 			e.notifyObject(r.terms.Object, true, "RootFailed", err.Error())
 		}
-		r.failure = err.Error()
+		if news := missingIssuer(err); news != r.missing || err.Error() != r.failure {
+			r.missing = news
+			e.changedFor(r.terms.Object)
+		}
+		r.failure, r.failedFor = err.Error(), e.wanted()
 		e.Log.Warn("Could not change the root", "attempts", r.failures, "again", r.wake, "err", err)
 		return
 	}
-	r.failures, r.failure = 0, ""
+	r.failures, r.failure, r.missing = 0, "", ""
 	if j.before.Phase != "" && j.state.Phase != j.before.Phase {
 		text := fmt.Sprintf("the root is %s: generation %d", j.state.Phase, j.state.Generation)
 		if j.state.Next != 0 {
@@ -210,12 +220,17 @@ func (e *Engine) touchAll() {
 	e.Poke()
 }
 
+// wanted is the source that the settings name.
+func (e *Engine) wanted() rollover.Source {
+	if e.Sources == nil {
+		return rollover.Source{Name: pki.SourceBuiltin}
+	}
+	return e.Sources.Wanted()
+}
+
 // facts is what rollover goes by. Dependents count only while a change is under way.
 func (e *Engine) facts() rollover.Facts {
-	facts := rollover.Facts{Wanted: rollover.Source{Name: pki.SourceBuiltin}, Rotate: e.root.terms.Rotate, Abandon: e.root.terms.Abandon}
-	if e.Sources != nil {
-		facts.Wanted = e.Sources.Wanted()
-	}
+	facts := rollover.Facts{Wanted: e.wanted(), Rotate: e.root.terms.Rotate, Abandon: e.root.terms.Abandon}
 	authority := e.Source.Get()
 	if authority == nil {
 		return facts

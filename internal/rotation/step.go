@@ -113,7 +113,7 @@ func urgent(h *holder, known, trusted []string) (*job, time.Time) {
 		// Some Pod may still mount it: it stays as long as it is good for something.
 		return &job{key: h.key, reason: reasonUnwanted, held: h.held}, latest(h.held.NotAfter, h.retryAt)
 	}
-	j := &job{key: h.key, subject: h.subject, held: h.held, forced: h.asks()}
+	j := &job{key: h.key, subject: h.subject, held: h.held, forced: h.asks(), pending: h.pending}
 	switch held := h.held; {
 	case held == nil:
 		j.reason = renewal.ReasonNew

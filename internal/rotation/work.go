@@ -28,7 +28,7 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// jobTimeout bounds one job: an issuer may take its time to approve.
+// jobTimeout bounds one job. What an issuer takes longer for is asked for again.
 const jobTimeout = 2 * time.Minute
 
 // ErrForeign is what a Store returns for a Secret that is not ours.
@@ -46,6 +46,8 @@ type job struct {
 	forced string
 	// serial is that of the certificate which a proxy is to replace.
 	serial string
+	// pending is what an issuer was asked for before.
+	pending *pki.Pending
 	// curves are what is to be kept of the traffic, by namespace.
 	curves map[string]string
 }
@@ -54,6 +56,8 @@ type job struct {
 type result struct {
 	held *Held
 	err  error
+	// pending is what an issuer has not decided on.
+	pending *pki.Pending
 }
 
 // perform does a job; it is called without the lock.
@@ -92,26 +96,26 @@ func (e *Engine) issue(ctx context.Context, j job) result {
 	if err != nil {
 		return result{err: err}
 	}
-	key, err := j.subject.Algorithm.NewKey()
-	if err != nil {
-		return result{err: fmt.Errorf("make a key: %w", err)}
-	}
-	request := pki.Request{Identity: j.subject.Identity, PublicKey: key.Public(), Lifetime: j.subject.Lifetime}
-	var csr []byte
-	if signer.Name() != pki.SourceBuiltin { // which needs none
-		if csr, err = pki.NewCSR(key, request); err != nil {
-			return result{err: fmt.Errorf("make a request for %s: %w", j.subject.Identity, err)}
+	request := pki.Request{Identity: j.subject.Identity, Lifetime: j.subject.Lifetime}
+	var asked *pki.Pending
+	if signer.Name() == pki.SourceBuiltin { // which needs no signing request
+		asked = &pki.Pending{Request: request}
+		if asked.Key, err = j.subject.Algorithm.NewKey(); err != nil {
+			return result{err: fmt.Errorf("make a key: %w", err)}
 		}
-	}
-	chain, roots, err := signer.Issue(ctx, request, csr)
-	if err != nil {
+		asked.Request.PublicKey = asked.Key.Public()
+	} else if asked, err = j.pending.Ask(j.subject.Algorithm, request); err != nil {
 		return result{err: err}
+	}
+	chain, roots, err := signer.Issue(ctx, asked.Request, asked.CSR)
+	if err != nil {
+		return result{err: err, pending: asked}
 	}
 	bundle := e.Source.Get().Bundle()
 	if j.subject.Issuer != "" {
 		bundle = append(bundle, roots...)
 	}
-	files, err := pki.Files(key, chain, bundle)
+	files, err := pki.Files(asked.Key, chain, bundle)
 	if err != nil {
 		return result{err: err}
 	}
@@ -144,6 +148,7 @@ func (e *Engine) finish(j job, r result) {
 	}
 	now := e.Clock.Now()
 	h.busy = false
+	h.pending, h.missing = r.pending, missingIssuer(r.err)
 	defer e.touch(h)
 	if r.err != nil {
 		e.failed(h, j, r.err, now)
@@ -190,6 +195,16 @@ func (e *Engine) failed(h *holder, j job, err error, now time.Time) {
 	h.retryAt = now.Add(backoff(h.key, h.failures))
 	e.Metrics.failed(j.reason)
 	e.Log.Warn("Could not "+verb(j.reason), "for", j.key, "attempts", h.failures, "again", h.retryAt, "err", err)
+}
+
+// missingIssuer names the issuer whose absence an error is about; empty: it is about another
+// thing.
+func missingIssuer(err error) string {
+	var known *issuer.Error
+	if errors.As(err, &known) && known.Reason == issuer.Missing {
+		return known.Issuer
+	}
+	return ""
 }
 
 func verb(reason renewal.Reason) string {

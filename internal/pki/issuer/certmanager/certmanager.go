@@ -1,10 +1,14 @@
 // Package certmanager has certificates issued by whatever signs cert-manager's
 // CertificateRequests: an Issuer, a ClusterIssuer, or one of another group.
 //
-// Each certificate is one CertificateRequest, for exactly one SPIFFE identity and no other
-// name. It is made here, approved and signed by others, watched until it is, and removed
-// afterwards. What comes back is taken only if it is what was asked for. The package reads no
-// Secret and no issuer object, and approves nothing.
+// Each certificate is one CertificateRequest, for exactly one SPIFFE identity; only the
+// manager's own has names besides, by which the API server calls its webhooks. It is made
+// here, approved and signed by others, watched until it is, and removed afterwards. What comes
+// back is taken only if it is what was asked for. The package reads no Secret and no issuer
+// object, and approves nothing.
+//
+// A person may take hours to approve. A call waits for seconds, and leaves a request that is
+// not decided on where it is; the next call with the same signing request finds it again.
 //
 // It speaks to the API server by a dynamic client, which has no cache and needs no types: those
 // of cert-manager would bring Gateway API's along, for one object with five fields.
@@ -13,7 +17,9 @@ package certmanager
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -38,11 +44,11 @@ const (
 	managedBy, manager = "app.kubernetes.io/managed-by", "fairlead"
 	// forIdentity tells people whom a request is for.
 	forIdentity = "mesh.fairlead.dev/identity"
-	// usualTimeout is how long the signing may take unless told otherwise. Issuers that sign by
+	// usualTimeout is how long a call waits unless told otherwise. Issuers that sign by
 	// themselves take a second.
-	usualTimeout = time.Minute
-	// probeLifetime is the shortest that cert-manager documents as accepted.
-	probeLifetime = time.Hour
+	usualTimeout = 30 * time.Second
+	// Kept is how long a request waits to be decided on before it is made anew.
+	Kept = 24 * time.Hour
 	// cleaning is how long the removal of a request may take.
 	cleaning = 10 * time.Second
 )
@@ -56,7 +62,7 @@ type Options struct {
 	Namespace string
 	// Owner is the object with which requests go, at the latest; nil: none.
 	Owner *metav1.OwnerReference
-	// Timeout is how long one certificate may take; 0: a minute.
+	// Timeout is how long a call waits for its certificate; 0: half a minute.
 	Timeout time.Duration
 	Client  dynamic.Interface
 	Clock   clock.PassiveClock
@@ -96,24 +102,22 @@ func (i *Issuer) Name() string {
 	return kind + "/" + i.Namespace + "/" + i.Options.Name
 }
 
-// Issue makes a request, waits until it is approved and signed, and removes it.
+// Issue makes a request, or finds the one that an earlier call has left, and waits until it is
+// approved and signed. One that is decided on is removed.
 func (i *Issuer) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
-	if err := checkNames(request.Identity, csr); err != nil {
+	if err := checkNames(request, csr); err != nil {
 		return nil, nil, i.failure(issuer.Invalid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 	defer cancel()
-	made, err := i.requests.Create(ctx, i.object(request, csr), metav1.CreateOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil, i.failure(issuer.Missing, fmt.Errorf("make a CertificateRequest: %w: install cert-manager, and see that namespace %s exists", err, i.Namespace))
-	case apierrors.IsInvalid(err):
-		return nil, nil, i.failure(issuer.Invalid, fmt.Errorf("make a CertificateRequest: %w", err))
-	case err != nil:
-		return nil, nil, i.failure(issuer.Failed, fmt.Errorf("make a CertificateRequest: %w", err))
+	made, err := i.open(ctx, i.object(request, csr))
+	if err != nil {
+		return nil, nil, err
 	}
-	defer i.remove(ctx, made.GetName())
-	signed, err := i.signed(ctx, made)
+	signed, decided, err := i.signed(ctx, made)
+	if decided {
+		defer i.remove(ctx, made.GetName())
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,42 +127,42 @@ func (i *Issuer) Issue(ctx context.Context, request pki.Request, csr []byte) (ch
 	return chain, roots, nil
 }
 
-// Generation asks for a certificate that nobody uses, to learn the root that the issuer gives
-// at present. The generation has no number.
-func (i *Issuer) Generation(ctx context.Context, identity pki.Identity) (*pki.Generation, error) {
-	key, err := pki.ECDSAP256.NewKey()
-	if err != nil {
-		return nil, err
+// open makes a request. The same signing request to the same issuer is the same request: that
+// of an earlier call goes on, unless it has waited for too long.
+func (i *Issuer) open(ctx context.Context, asked *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	made, err := i.requests.Create(ctx, asked, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		made, err = i.requests.Get(ctx, asked.GetName(), metav1.GetOptions{})
+		if err == nil && i.Clock.Since(made.GetCreationTimestamp().Time) > Kept {
+			i.remove(ctx, made.GetName())
+			made, err = i.requests.Create(ctx, asked, metav1.CreateOptions{})
+		}
 	}
-	request := pki.Request{Identity: identity, PublicKey: key.Public(), Lifetime: probeLifetime}
-	csr, err := pki.NewCSR(key, request)
-	if err != nil {
-		return nil, err
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, i.failure(issuer.Missing, fmt.Errorf("make a CertificateRequest: %w: install cert-manager, and see that namespace %s exists", err, i.Namespace))
+	case apierrors.IsInvalid(err):
+		return nil, i.failure(issuer.Invalid, fmt.Errorf("make a CertificateRequest: %w", err))
+	case err != nil:
+		return nil, i.failure(issuer.Failed, fmt.Errorf("make a CertificateRequest: %w", err))
 	}
-	_, roots, err := i.Issue(ctx, request, csr)
-	if err != nil {
-		return nil, err
-	}
-	root, err := pki.ParseCertificates(roots)
-	if err != nil {
-		return nil, err
-	}
-	return pki.FromIssuer(i.Name(), root[0])
+	return made, nil
 }
 
-// Sweep removes what managers that died have left behind.
-func (i *Issuer) Sweep(ctx context.Context) error {
-	left, err := i.requests.List(ctx, metav1.ListOptions{LabelSelector: managedBy + "=" + manager})
+// Sweep removes, of all namespaces, the requests that were made before a time: nobody has the
+// keys any more of those that a manager has left which died.
+func Sweep(ctx context.Context, client dynamic.Interface, before time.Time) error {
+	left, err := client.Resource(Requests).List(ctx, metav1.ListOptions{LabelSelector: managedBy + "=" + manager})
 	if apierrors.IsNotFound(err) {
 		return nil
 	} else if err != nil {
-		return i.failure(issuer.Failed, fmt.Errorf("list CertificateRequests: %w", err))
+		return fmt.Errorf("list CertificateRequests: %w", err)
 	}
 	var failed []error
 	for _, request := range left.Items {
-		// Those of other replicas may still be waited for.
-		if i.Clock.Since(request.GetCreationTimestamp().Time) > 2*i.Timeout {
-			if err := i.requests.Delete(ctx, request.GetName(), metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		if request.GetCreationTimestamp().Time.Before(before) {
+			err := client.Resource(Requests).Namespace(request.GetNamespace()).Delete(ctx, request.GetName(), metav1.DeleteOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
 				failed = append(failed, err)
 			}
 		}
@@ -181,7 +185,8 @@ func (i *Issuer) object(request pki.Request, csr []byte) *unstructured.Unstructu
 	o.SetAPIVersion(Requests.GroupVersion().String())
 	o.SetKind("CertificateRequest")
 	name := request.Identity.ServiceAccount
-	o.SetGenerateName("fairlead-" + name[:min(len(name), 200)] + "-")
+	same := sha256.Sum256(append([]byte(i.Name()), csr...))
+	o.SetName("fairlead-" + name[:min(len(name), 200)] + "-" + hex.EncodeToString(same[:10]))
 	o.SetLabels(map[string]string{managedBy: manager})
 	o.SetAnnotations(map[string]string{forIdentity: request.Identity.String()})
 	if i.Owner != nil {

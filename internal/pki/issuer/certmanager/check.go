@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -13,18 +14,30 @@ import (
 
 var errSelfSigned = errors.New("the issuer has each certificate signed by its own key, so nobody could trust it: name an issuer that signs with an authority, such as one of the type ca")
 
-// checkNames sees to it that nothing but the identity is asked for: cert-manager signs the names
-// that stand in the signing request.
-func checkNames(identity pki.Identity, csr []byte) error {
+// checkNames sees to it that nothing but the identity is asked for, and of the manager the names
+// that it is called by: cert-manager signs the names that stand in the signing request.
+func checkNames(asked pki.Request, csr []byte) error {
 	request, err := x509.ParseCertificateRequest(csr)
 	if err != nil {
-		return fmt.Errorf("the signing request for %s cannot be read: %w", identity, err)
+		return fmt.Errorf("the signing request for %s cannot be read: %w", asked.Identity, err)
 	}
-	others := len(request.DNSNames) + len(request.IPAddresses) + len(request.EmailAddresses)
-	if len(request.URIs) != 1 || request.URIs[0].String() != identity.String() || others > 0 || request.Subject.CommonName != "" {
-		return fmt.Errorf("the signing request has to name %s and nothing else, neither in its subject nor as a DNS name or address", identity)
+	if len(request.URIs) != 1 || request.URIs[0].String() != asked.Identity.String() || request.Subject.CommonName != "" ||
+		!sameNames(asked.DNSNames, request.DNSNames, request.IPAddresses, request.EmailAddresses) {
+		return fmt.Errorf("the signing request has to name %s and nothing else that was not asked for, neither in its subject nor as a DNS name or address", asked.Identity)
 	}
 	return nil
+}
+
+// sameNames says whether names, in whatever order, are those that were asked for.
+func sameNames(asked, dns []string, addresses []net.IP, mail []string) bool {
+	names := slices.Concat(dns, mail)
+	for _, address := range addresses {
+		names = append(names, address.String())
+	}
+	asked = slices.Clone(asked)
+	slices.Sort(asked)
+	slices.Sort(names)
+	return slices.Equal(asked, names)
 }
 
 // check takes what came back if it is what was asked for, and puts it into the form of
@@ -75,8 +88,8 @@ func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, reque
 	switch {
 	case identity != request.Identity:
 		return nil, fmt.Errorf("it is for %s", identity)
-	case len(leaf.DNSNames)+len(leaf.IPAddresses)+len(leaf.EmailAddresses) > 0:
-		return nil, errors.New("it has names that were not asked for")
+	case !sameNames(request.DNSNames, leaf.DNSNames, leaf.IPAddresses, leaf.EmailAddresses):
+		return nil, errors.New("it has names that were not asked for, or lacks some")
 	case leaf.IsCA:
 		return nil, errors.New("it is an authority's")
 	case !isKey || !key.Equal(leaf.PublicKey):

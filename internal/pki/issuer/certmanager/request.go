@@ -31,11 +31,16 @@ func (s status) condition(kind string) (isTrue bool, reason, message string) {
 	return false, "", ""
 }
 
-// signed waits until a request is decided on. An API server that ends the watch meanwhile ends
-// the wait: the next try makes a request of its own.
-func (i *Issuer) signed(ctx context.Context, request *unstructured.Unstructured) (status, error) {
-	var last status
-	// From the version that was made, so that no deletion is missed.
+// signed waits until a request is decided on, and reports whether it is. An API server that
+// ends the watch meanwhile ends the wait: the next call finds the request again.
+func (i *Issuer) signed(ctx context.Context, request *unstructured.Unstructured) (last status, decided bool, err error) {
+	if last, err = statusOf(request); err != nil {
+		return last, false, i.failure(issuer.Failed, err)
+	}
+	if decided, err = i.decided(last); decided || err != nil {
+		return last, decided, err
+	}
+	// From the version that is known, so that no deletion is missed.
 	events, err := i.requests.Watch(ctx, metav1.ListOptions{
 		FieldSelector: "metadata.name=" + request.GetName(), ResourceVersion: request.GetResourceVersion(),
 	})
@@ -46,15 +51,23 @@ func (i *Issuer) signed(ctx context.Context, request *unstructured.Unstructured)
 		var seen status
 		if seen, err = next(ctx, events); err == nil {
 			last = seen
-			if decided, reason := i.decided(last); decided {
-				return last, reason
+			if decided, reason := i.decided(last); decided || reason != nil {
+				return last, decided, reason
 			}
 		}
 	}
 	if ctx.Err() != nil {
-		return last, i.late(ctx.Err(), last)
+		return last, false, i.late(ctx.Err(), request.GetName(), last)
 	}
-	return last, i.failure(issuer.Failed, fmt.Errorf("wait for CertificateRequest %s/%s: %w", i.Namespace, request.GetName(), err))
+	return last, false, i.failure(issuer.Failed, fmt.Errorf("wait for CertificateRequest %s/%s: %w", i.Namespace, request.GetName(), err))
+}
+
+func statusOf(request *unstructured.Unstructured) (status, error) {
+	var r struct {
+		Status status `json:"status"`
+	}
+	err := runtime.DefaultUnstructuredConverter.FromUnstructured(request.Object, &r)
+	return r.Status, err
 }
 
 // next is the status after the next change.
@@ -72,16 +85,13 @@ func next(ctx context.Context, events watch.Interface) (status, error) {
 		case event.Type == watch.Error || !isRequest:
 			return status{}, apierrors.FromObject(event.Object)
 		}
-		var r struct {
-			Status status `json:"status"`
-		}
-		err := runtime.DefaultUnstructuredConverter.FromUnstructured(request.Object, &r)
-		return r.Status, err
+		return statusOf(request)
 	}
 }
 
 // decided reads conditions as cert-manager documents them. A request has to be approved even if
-// the issuer does not wait for that.
+// the issuer does not wait for that. One whose issuer is missing is not decided on, and of no
+// use to wait for.
 func (i *Issuer) decided(s status) (bool, error) {
 	if denied, reason, message := s.condition("Denied"); denied {
 		return true, i.failure(issuer.Denied, fmt.Errorf("the request was denied: %s: %s", reason, message))
@@ -100,21 +110,23 @@ func (i *Issuer) decided(s status) (bool, error) {
 		return true, i.failure(issuer.Invalid, errSelfSigned)
 	case reason == "Failed":
 		return true, i.failure(issuer.Failed, fmt.Errorf("signing failed: %s", message))
+	case strings.Contains(message, fmt.Sprintf("Referenced %q not found", i.Kind)):
+		return false, i.failure(issuer.Missing, fmt.Errorf("%s: create it, or name another in issuerRef", message))
 	}
 	return false, nil
 }
 
-// late says what a request that was not decided on in time was last seen to wait for.
-func (i *Issuer) late(end error, s status) error {
+// late says what a request that was not decided on in time was last seen to wait for, and
+// where to look at it.
+func (i *Issuer) late(end error, name string, s status) error {
 	approved, _, _ := s.condition("Approved")
 	_, reason, message := s.condition("Ready")
+	see := fmt.Sprintf("CertificateRequest %s/%s", i.Namespace, name)
 	switch {
 	case !approved:
-		return i.failure(issuer.NotReady, fmt.Errorf("nobody approved the request in time (%w): see cert-manager's approver, or the approval policy of this issuer", end))
-	case strings.Contains(message, fmt.Sprintf("Referenced %q not found", i.Kind)):
-		return i.failure(issuer.Missing, fmt.Errorf("%s: create it, or name another in issuerRef", message))
+		return i.failure(issuer.NotReady, fmt.Errorf("nobody has approved %s yet (%w): it is kept for %s; approve or deny it, or see cert-manager's approver or the approval policy of this issuer", see, end, Kept))
 	case reason != "":
-		return i.failure(issuer.NotReady, fmt.Errorf("not signed in time (%w): %s: %s", end, reason, message))
+		return i.failure(issuer.NotReady, fmt.Errorf("%s is not signed yet (%w): %s: %s", see, end, reason, message))
 	}
-	return i.failure(issuer.NotReady, fmt.Errorf("nobody signs for %s %q of group %s (%w): see whether its controller runs", i.Kind, i.Options.Name, i.Group, end))
+	return i.failure(issuer.NotReady, fmt.Errorf("nobody signs %s for %s %q of group %s (%w): see whether its controller runs", see, i.Kind, i.Options.Name, i.Group, end))
 }
