@@ -102,7 +102,7 @@ suites: build kube envoy ## Run the suites on the real API server and the real E
 	@packages=$$(hack/packages.sh suites $(PKG)); $(TEST) -count=1 -timeout 20m $$packages
 
 .PHONY: test-certmanager
-test-certmanager: kube ## Have certificates issued by cert-manager's real controllers, on the real API server. A module of its own.
+test-certmanager: build kube envoy ## Have certificates issued by cert-manager's real controllers, also to a mesh under load. A module of its own.
 	@cd test/certmanager && go test -count=1 -timeout 5m ./...
 
 .PHONY: test-net

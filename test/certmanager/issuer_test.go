@@ -9,7 +9,6 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clocktesting "k8s.io/utils/clock/testing"
 
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/pki/issuer"
@@ -17,8 +16,7 @@ import (
 )
 
 func TestAClusterIssuerOfTheTypeCAIssuesForEveryKindOfKey(t *testing.T) {
-	root := newAuthority(t, "mesh", resources)
-	clusterIssuer(t, "mesh", authorityConfig("mesh"))
+	root := clusterIssuerWithAuthority(t, "mesh")
 	o := options("ClusterIssuer", "mesh", approving)
 	for _, algorithm := range []pki.KeyAlgorithm{pki.ECDSAP256, pki.ECDSAP384, pki.RSA2048, pki.Ed25519} {
 		key := newKey(t, algorithm)
@@ -62,33 +60,34 @@ func TestAnIssuerOfANamespaceIssuesThere(t *testing.T) {
 	}
 }
 
-// The authority behind an issuer was changed: what comes back leads to another root, which is
-// how the mesh learns of it.
-func TestANewRootBehindAnIssuerIsTold(t *testing.T) {
-	root := newAuthority(t, "moving", resources)
-	clusterIssuer(t, "moving", authorityConfig("moving"))
-	theirs := certmanager.New(options("ClusterIssuer", "moving", approving))
-	before, err := theirs.Generation(t.Context(), reviews)
-	if err != nil || !before.Root.Equal(root) || before.Source != theirs.Name() {
-		t.Fatalf("%+v, %v", before, err)
-	}
-	other := newAuthority(t, "moved", resources)
-	secret, err := cluster.kubernetes.CoreV1().Secrets(resources).Get(t.Context(), "moved", metav1.GetOptions{})
+// Approval by a person takes longer than a call waits: the request stays, is named, and the
+// next call for the same gets what came of it.
+func TestARequestThatIsNotDecidedOnIsFoundAgain(t *testing.T) {
+	clusterIssuerWithAuthority(t, "mesh")
+	o := options("ClusterIssuer", "mesh", strict)
+	o.Timeout = time.Second
+	pending, err := new(pki.Pending).Ask(pki.ECDSAP256, pki.Request{Identity: reviews, Lifetime: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.ObjectMeta = metav1.ObjectMeta{Name: "moving", Namespace: resources}
-	if _, err := cluster.kubernetes.CoreV1().Secrets(resources).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
+	var names []string
+	for range 2 {
+		_, _, err = certmanager.New(o).Issue(t.Context(), pending.Request, pending.CSR)
+		left := requestsIn(t, strict)
+		if len(left) != 1 || reasonOf(t, err) != issuer.NotReady || !strings.Contains(err.Error(), "CertificateRequest strict/"+left[0].Name) {
+			t.Fatal(left, err)
+		}
+		names = append(names, string(left[0].UID))
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		after, err := theirs.Generation(t.Context(), reviews)
-		if err == nil && after.Root.Equal(other) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the root is still the one from before: %v", err)
-		}
+	if names[0] != names[1] {
+		t.Error("the second call made a request of its own")
+	}
+	decide(t, strict, func(r *cmapi.CertificateRequest) {
+		condition(r, cmapi.CertificateRequestConditionApproved, cmmeta.ConditionTrue, "person", "fine")
+	})
+	o.Timeout = 20 * time.Second
+	if _, _, err := certmanager.New(o).Issue(t.Context(), pending.Request, pending.CSR); err != nil || len(requestsIn(t, strict)) > 0 {
+		t.Error(err)
 	}
 }
 
@@ -138,11 +137,11 @@ func TestWhyNothingWasIssuedIsTold(t *testing.T) {
 			approve(r)
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, cmapi.CertificateRequestReasonFailed, "the device is on fire")
 		}, issuer.Failed, "the device is on fire"},
-		"never approved": {func(*cmapi.CertificateRequest) {}, issuer.NotReady, "nobody approved the request in time"},
-		"never signed":   {approve, issuer.NotReady, `nobody signs for Signer "theirs" of group example.com`},
+		"never approved": {func(*cmapi.CertificateRequest) {}, issuer.NotReady, "nobody has approved CertificateRequest strict/"},
+		"never signed":   {approve, issuer.NotReady, `for Signer "theirs" of group example.com`},
 		"signed and not approved": {func(r *cmapi.CertificateRequest) {
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
-		}, issuer.NotReady, "nobody approved the request in time"},
+		}, issuer.NotReady, "nobody has approved CertificateRequest strict/"},
 		"signed without a certificate": {func(r *cmapi.CertificateRequest) {
 			approve(r)
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
@@ -251,7 +250,7 @@ func TestOnlyTheIdentityIsAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err = certmanager.New(options("ClusterIssuer", "mesh", approving)).Issue(t.Context(), request, csr)
-		if reasonOf(t, err) != issuer.Invalid || !strings.Contains(err.Error(), "and nothing else") {
+		if reasonOf(t, err) != issuer.Invalid || !strings.Contains(err.Error(), "and nothing else that was not asked for") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -265,21 +264,15 @@ func TestRequestsOfAManagerThatDiedAreSwept(t *testing.T) {
 	if _, err := cluster.cm.CertmanagerV1().CertificateRequests(strict).Create(t.Context(), request, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	o := options("ClusterIssuer", "mesh", strict)
 	for _, c := range []struct {
-		after time.Duration
-		left  int
-	}{{0, 1}, {time.Hour, 0}} {
-		o.Clock = clocktesting.NewFakePassiveClock(time.Now().Add(c.after))
-		if err := certmanager.New(o).Sweep(t.Context()); err != nil {
+		before time.Time
+		left   int
+	}{{time.Now().Add(-time.Hour), 1}, {time.Now().Add(time.Hour), 0}} {
+		if err := certmanager.Sweep(t.Context(), cluster.dynamic, c.before); err != nil {
 			t.Fatal(err)
 		}
-		found, err := cluster.cm.CertmanagerV1().CertificateRequests(strict).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found.Items) != c.left {
-			t.Errorf("after %s, %d are left", c.after, len(found.Items))
+		if found := requestsIn(t, strict); len(found) != c.left {
+			t.Errorf("of those from before %s, %d are left", c.before, len(found))
 		}
 	}
 }

@@ -1,14 +1,15 @@
 // Package certmanager tries certificates by cert-manager: with its real CRDs and its real
-// controllers, on a real API server.
+// controllers, on the API server of a real mesh, which is `fairlead up` as it is built in bin/.
 //
 // It is a module of its own, so that what cert-manager's controllers need, which is much, stays
 // out of Fairlead's. cert-manager's program is not in its module, so its controllers are put
 // together here: those for issuers, the signers of the types ca and selfsigned, and the
-// approver, which here approves in the namespace "mesh" only.
+// approver, which does not approve in the namespace "strict".
 package certmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,15 +31,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"fairlead.dev/fairlead/test/testenv"
+	"fairlead.dev/fairlead/api/v1alpha1"
 )
 
-// The namespaces. In both, requests are signed once they are approved.
+// The namespaces. In all of them, requests are signed once they are approved.
 const (
 	approving = "mesh"
 	strict    = "strict"
+	// shop is where the mesh's workloads are, system where its manager is.
+	shop, system = "shop", "fairlead-system"
 	// resources is where ClusterIssuers' Secrets are.
 	resources = "cert-manager"
 )
@@ -48,10 +52,16 @@ var cluster struct {
 	kubernetes kubernetes.Interface
 	cm         cmclient.Interface
 	dynamic    dynamic.Interface
-	server     *testenv.APIServer
+	// data is the folder of `fairlead up`.
+	data, kubeconfig string
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "answer" {
+		// It is the application of a workload.
+		fmt.Fprintln(os.Stderr, answer())
+		os.Exit(1)
+	}
 	status, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,23 +71,21 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (status int, err error) {
-	server, err := testenv.StartAPIServer()
+	stopMesh, err := startMesh()
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if stopped := server.Stop(); err == nil {
-			err = stopped
-		}
-	}()
-	config := *server.Config
+	defer func() { err = errors.Join(err, stopMesh()) }()
+	config, err := clientcmd.BuildConfigFromFlags("", cluster.kubeconfig)
+	if err != nil {
+		return 0, err
+	}
 	config.QPS = -1
-	cluster.server = server
-	cluster.kubernetes = kubernetes.NewForConfigOrDie(&config)
-	cluster.cm = cmclient.NewForConfigOrDie(&config)
-	cluster.dynamic = dynamic.NewForConfigOrDie(&config)
-	for _, name := range []string{approving, strict, resources} {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	cluster.kubernetes = kubernetes.NewForConfigOrDie(config)
+	cluster.cm = cmclient.NewForConfigOrDie(config)
+	cluster.dynamic = dynamic.NewForConfigOrDie(config)
+	for name, labels := range map[string]map[string]string{approving: nil, strict: nil, resources: nil, shop: {v1alpha1.InjectionLabel: "enabled"}} {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 		if _, err := cluster.kubernetes.CoreV1().Namespaces().Create(context.Background(), namespace, metav1.CreateOptions{}); err != nil {
 			return 0, err
 		}
@@ -89,7 +97,7 @@ func run(m *testing.M) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := envtest.InstallCRDs(&config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true}); err != nil {
+	if _, err := envtest.InstallCRDs(config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true}); err != nil {
 		return 0, err
 	}
 	stop, err := startControllers()
@@ -117,11 +125,14 @@ func startControllers() (stop func(), err error) {
 		cancel()
 		running.Wait()
 	}
-	for namespace, names := range map[string][]string{
-		"":        {issuers.ControllerName, clusterissuers.ControllerName, caRequests.CRControllerName, selfSignedRequests.CRControllerName},
-		approving: {approver.ControllerName},
-	} {
-		options := controller.ContextOptions{Kubeconfig: cluster.server.Kubeconfig, Namespace: namespace}
+	controllers := map[string][]string{
+		"": {issuers.ControllerName, clusterissuers.ControllerName, caRequests.CRControllerName, selfSignedRequests.CRControllerName},
+	}
+	for _, namespace := range []string{approving, shop, system} {
+		controllers[namespace] = []string{approver.ControllerName}
+	}
+	for namespace, names := range controllers {
+		options := controller.ContextOptions{Kubeconfig: cluster.kubeconfig, Namespace: namespace, KubernetesAPIQPS: 200, KubernetesAPIBurst: 400}
 		options.ClusterResourceNamespace = resources
 		factory, err := controller.NewContextFactory(ctx, options)
 		if err != nil {
