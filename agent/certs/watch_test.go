@@ -103,7 +103,8 @@ func TestFollowsAFolderThatComesAndGoes(t *testing.T) {
 	p.serves(last, "the new folder changed")
 }
 
-// The folder does not change if it holds links to files that do.
+// The folder does not change if it holds links to files that do. linkerd2#15109 was a change
+// that nothing told of.
 func TestReadsAgainWithoutAnEvent(t *testing.T) {
 	p := newPlace(t, func(o *certs.Options) { o.Recheck = 20 * time.Millisecond })
 	elsewhere := filepath.Join(p.dir, "elsewhere")

@@ -14,7 +14,8 @@ import (
 
 // A year of 2,000 service accounts, with what goes wrong in years: one write in 20 fails, the
 // manager restarts 50 times, the API server is away for hours, clocks are set. The root's
-// change falls into it, too.
+// change falls into it, too. (Strimzi#1728 looked at its window when Pods were rolled, and not
+// when certificates were issued: here every order is held to it.)
 func TestAYear(t *testing.T) {
 	const accounts, mounting, streaming, year = 2000, 300, 100, 365 * day
 	g := NewWithT(t)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -218,6 +221,18 @@ certificates:
 		}
 	})
 
+	It("keep their private keys to themselves", func() {
+		for _, w := range all() {
+			key, err := os.ReadFile(filepath.Join(certs.PathsIn(w.folder()).Current, certs.KeyFile))
+			Expect(err).NotTo(HaveOccurred())
+			lines := strings.Split(string(key), "\n")
+			everything := told(w)
+			Expect(everything).To(And(ContainSubstring(w.serial()), ContainSubstring("BEGIN CERTIFICATE")), "it is about certificates")
+			Expect(strings.Contains(everything, lines[1])).To(BeFalse(), "the key of %s is told nowhere", w.name)
+			Expect(strings.Contains(everything, "PRIVATE KEY")).To(BeFalse(), "nor is anybody's")
+		}
+	})
+
 	It("are the only way in, unless a namespace says otherwise", func() {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
 		DeferCleanup(func() {
@@ -231,6 +246,43 @@ certificates:
 		}
 	})
 })
+
+// told is everything that anybody can read of certificates without a right to Secrets: what
+// Envoy and the agent of a workload answer, what programs log, and what the API server keeps.
+func told(w *workload) string {
+	GinkgoHelper()
+	var all strings.Builder
+	read := func(socket, path string) {
+		GinkgoHelper()
+		response, err := testenv.UnixClient(socket).Get("http://it" + path)
+		Expect(err).NotTo(HaveOccurred())
+		defer func() { _ = response.Body.Close() }()
+		Expect(response.StatusCode).To(Equal(http.StatusOK), path)
+		_, err = io.Copy(&all, response.Body)
+		Expect(err).NotTo(HaveOccurred())
+	}
+	for _, path := range []string{"/config_dump?include_eds", "/certs", "/stats"} {
+		read(envoy.AdminSocket(w.folder()), path)
+	}
+	for _, path := range []string{"/status", "/metrics"} {
+		read(envoy.StatusSocket(w.folder()), path)
+	}
+	for _, session := range []*gexec.Session{w.session, fairlead.manager, fairlead.up} {
+		all.Write(session.Out.Contents())
+		all.Write(session.Err.Contents())
+	}
+	logs, err := filepath.Glob(filepath.Join(fairlead.data, "logs", "*.log"))
+	Expect(err).NotTo(HaveOccurred())
+	for _, log := range logs {
+		content, err := os.ReadFile(log)
+		Expect(err).NotTo(HaveOccurred())
+		all.Write(content)
+	}
+	kept := fairlead.kubectl("get", "events,meshcertificates,configmaps,pods,serviceaccounts", "-A", "-o", "yaml")
+	Eventually(kept).Should(gexec.Exit(0))
+	all.Write(kept.Out.Contents())
+	return all.String()
+}
 
 // plain asks an application's proxy without TLS.
 func plain() string {
