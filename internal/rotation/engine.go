@@ -50,6 +50,8 @@ type Engine struct {
 	scopes map[string]map[Key]struct{}
 	// served are the subjects whose terms proxies of an identity go by.
 	served map[pki.Identity]*Subject
+	// retermed are the identities whose proxies may go by other terms than before.
+	retermed map[pki.Identity]struct{}
 	// defaults are the terms of proxies whose identity has no subject.
 	defaults *Terms
 	groups   map[string]*group
@@ -114,6 +116,7 @@ func New(options Options) *Engine {
 	return &Engine{
 		Options: options,
 		holders: map[Key]*holder{}, scopes: map[string]map[Key]struct{}{}, served: map[pki.Identity]*Subject{},
+		retermed: map[pki.Identity]struct{}{},
 		defaults: &Terms{}, groups: map[string]*group{}, traffic: map[string]*traffic{},
 		dirty: map[Key]struct{}{}, poke: make(chan struct{}, 1),
 	}
@@ -150,6 +153,7 @@ func (e *Engine) SetSubjects(namespace string, subjects []Subject) {
 		h.subject = s
 		if s.Served {
 			e.served[s.Identity] = s
+			e.retermed[s.Identity] = struct{}{}
 		}
 		e.touch(h)
 	}
@@ -172,6 +176,7 @@ func (e *Engine) SetSubjects(namespace string, subjects []Subject) {
 func (e *Engine) unserve(s *Subject) {
 	if e.served[s.Identity] == s {
 		delete(e.served, s.Identity)
+		e.retermed[s.Identity] = struct{}{}
 	}
 }
 

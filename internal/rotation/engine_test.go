@@ -111,3 +111,26 @@ func reasons(events []Event) []string {
 	}
 	return slices.Compact(all)
 }
+
+func TestTermsThatComeLaterGoForProxiesToo(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t, nights(t), 1)
+	w.run(start.Add(time.Minute), time.Second)
+	w.join("account-0000", "streams", false)
+	w.run(start.Add(10*time.Minute), time.Second)
+	w.orders, w.prompt = nil, true
+
+	own := *w.terms
+	own.Group, own.Object = "shop/own", Object{Kind: "MeshCertificate", Namespace: namespace, Name: "own"}
+	w.subjects = slices.Clone(w.subjects)
+	w.subjects[0].Terms = &own
+	w.engine.SetSubjects(namespace, w.subjects)
+	w.run(start.Add(20*time.Minute), time.Second)
+	g.Expect(w.engine.Report(own.Object).Plan).To(ConsistOf(HaveField("Name", "account-0000"), HaveField("Name", "account-0000/streams")))
+
+	w.subjects = slices.Clone(w.subjects)
+	w.subjects[0].Forced = "now"
+	w.engine.SetSubjects(namespace, w.subjects)
+	w.run(start.Add(time.Hour), time.Second)
+	g.Expect(w.made()).To(ConsistOf("Secret shop/fairlead.account-0000 forced", "Pod shop/streams forced"))
+}

@@ -66,6 +66,17 @@ func (e *Engine) triage(authority *pki.Authority, now time.Time) []job {
 			}
 		}
 	}
+	if len(e.retermed) > 0 {
+		for key, h := range e.holders {
+			if h.proxy == nil {
+				continue
+			}
+			if _, other := e.retermed[h.proxy.Identity]; other {
+				e.dirty[key] = struct{}{}
+			}
+		}
+		clear(e.retermed)
+	}
 	keys := make([]Key, 0, len(e.dirty))
 	for key := range e.dirty {
 		keys = append(keys, key)
