@@ -40,6 +40,10 @@ func MeshCertificate(object *v1alpha1.MeshCertificate, options CertificateOption
 		c.invalid(spec.Child("isCA"), "this object does not stand for the mesh's authority",
 			"change "+v1alpha1.RootCertificateName+" in namespace "+options.Namespace+", or remove isCA")
 	}
+	if ofAnother(object, options.Settings) {
+		c.invalid(spec.Child("issuerRef"), "the Secret that proxies read would hold a certificate of another authority than the mesh's, which no peer takes",
+			"give the certificate a secretName of its own, or name the issuer for the whole mesh in its settings, certificates.issuerRef")
+	}
 	terms, faults := options.Settings.Terms(&object.Spec)
 	if len(faults) > 0 {
 		for _, fault := range faults {
@@ -49,4 +53,14 @@ func MeshCertificate(object *v1alpha1.MeshCertificate, options CertificateOption
 		c.add(message.Unsatisfiable(c.object, fault.Path, fault.Text, fault.Fix))
 	}
 	return message.Sort(c.findings)
+}
+
+// ofAnother reports whether a Secret that proxies read would be signed by who does not sign for
+// the mesh.
+func ofAnother(object *v1alpha1.MeshCertificate, s *settings.Settings) bool {
+	spec := &object.Spec
+	if spec.IssuerRef == nil || spec.IsCA || spec.SecretName != "" && spec.SecretName != s.SecretName(spec.ServiceAccount) {
+		return false
+	}
+	return s.Certificates.IssuerRef == nil || *s.Certificates.IssuerRef != *spec.IssuerRef
 }

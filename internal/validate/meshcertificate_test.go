@@ -30,6 +30,9 @@ func TestMeshCertificate(t *testing.T) {
 			"FL0001 spec.renewal.windows[0].timeZone: \"Europe/Berlln\" is not known"},
 		{"due too early by the settings' duration", "prod", "{serviceAccount: a, renewal: {before: 2160h}}", "FL0001 spec.renewal.before: it is not shorter"},
 		{"the settings' nights, for too short a time", "prod", "{serviceAccount: a, duration: 12h}", "FL0010 spec.renewal.windows: none opens from"},
+		{"of another issuer, in a Secret of its own", "prod", "{serviceAccount: a, secretName: a-tls, issuerRef: {name: other}}", ""},
+		{"of another issuer, for proxies", "prod", "{serviceAccount: a, issuerRef: {name: other}}", "FL0001 spec.issuerRef: the Secret that proxies read"},
+		{"of another issuer, for proxies by name", "prod", "{serviceAccount: a, secretName: fairlead.a, issuerRef: {name: other}}", "give the certificate a secretName of its own"},
 		{"weekly, too short", "prod", "{serviceAccount: a, duration: 96h, renewal: {" + window("[Sunday]") + "}}", "which is 165 h, but a certificate that is valid for 96 h"},
 	} {
 		object := &v1alpha1.MeshCertificate{}
