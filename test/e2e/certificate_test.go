@@ -135,8 +135,8 @@ func phasesUntil(done func(*v1alpha1.MeshCertificate) bool) []string {
 			continue
 		}
 		last = object.Status.Phase
-		if len(phases) == 0 || phases[len(phases)-1] != string(last.Name) {
-			phases = append(phases, string(last.Name))
+		if len(phases) == 0 || phases[len(phases)-1] != last.Name {
+			phases = append(phases, last.Name)
 			GinkgoWriter.Printf("phase %s, waits for %v\n", last.Name, last.WaitingFor)
 		}
 		if done(object) {
