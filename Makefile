@@ -96,6 +96,7 @@ tidy: ## Tidy every go.mod.
 .PHONY: unit
 unit: ## Run the tests that start no other program.
 	@packages=$$(hack/packages.sh unit $(PKG)); $(TEST) $$packages
+	@go test -run '^TestAYear$$' ./internal/rotation
 
 .PHONY: suites
 suites: build kube envoy ## Run the suites on the real API server and the real Envoy.

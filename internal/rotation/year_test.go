@@ -1,3 +1,5 @@
+//go:build !race
+
 package rotation
 
 import (
@@ -16,6 +18,9 @@ import (
 // manager restarts 50 times, the API server is away for hours, clocks are set. The root's
 // change falls into it, too. (Strimzi#1728 looked at its window when Pods were rolled, and not
 // when certificates were issued: here every order is held to it.)
+//
+// It is one goroutine, and would take minutes under the race detector: `make unit` runs it
+// apart.
 func TestAYear(t *testing.T) {
 	const accounts, mounting, streaming, year = 2000, 300, 100, 365 * day
 	g := NewWithT(t)
