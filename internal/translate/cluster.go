@@ -87,7 +87,7 @@ func (b *build) clusters() {
 	if service == nil {
 		return
 	}
-	age := durationpb.New(b.view.Settings().MaxConnectionAge)
+	age := durationpb.New(b.view.Settings().MaxConnectionAge * callersAge / 100)
 	secure := b.secure()
 	for _, t := range targets(b.view, service) {
 		cluster := discoveredCluster(t.Name, t.Port.Protocol, age)
@@ -124,7 +124,8 @@ func discoveredCluster(name string, protocol mesh.Protocol, age *durationpb.Dura
 		}
 	}
 	cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: packed(&upstreamhttpv3.HttpProtocolOptions{
-		// An idle connection is closed at this age, and one in use after its last answer.
+		// An idle connection is closed at this age, and one in use after its last answer: by
+		// the side that knows whether a request is on its way.
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxConnectionDuration: age},
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: speaks},
 	})}

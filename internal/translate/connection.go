@@ -19,6 +19,11 @@ const (
 	// ageSpread is the share of the greatest age, in percent, by which connections end
 	// earlier, each at another moment: those of a whole mesh may have begun at once.
 	ageSpread = 10
+	// callersAge is the share of the greatest age, in percent, at which a proxy ends its
+	// connections to others. It is to be first: at their age those end a connection that
+	// never had a request without a word, and one may be on its way, which is answered 503.
+	// The rest of the age, less the spread, is for a proxy that hears late of its timer.
+	callersAge = 75
 	// drainTimeout is from the first GOAWAY, which asks the client to go, to the second,
 	// after which requests are refused (RFC 9113, section 6.8). It is to be longer than
 	// a client and the network may hesitate, and every drain takes at least as long:
@@ -47,7 +52,8 @@ func (b *build) connectionManager(statPrefix string) *hcmv3.HttpConnectionManage
 		},
 		DrainTimeout: durationpb.New(drainTimeout),
 		// An idle connection of HTTP/1.1 is not closed at that age but told with its next
-		// answer: a request may be on its way on it.
+		// answer: a request may be on its way on it. Envoy does not spare one that had no
+		// request yet, of which a pool has some: see callersAge.
 		Http1SafeMaxConnectionDuration: true,
 		UpgradeConfigs:                 []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		HttpFilters:                    []*hcmv3.HttpFilter{router},
