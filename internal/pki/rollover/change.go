@@ -1,11 +1,16 @@
 package rollover
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
+
+// longNotice is early enough to bring a root: what was brought may be valid for decades, and of its
+// end nobody has to hear for years.
+const longNotice = 180 * 24 * time.Hour
 
 // enter begins a phase, or goes on with it. Times are kept as a status keeps them.
 func (c *change) enter(phase Phase) {
@@ -31,7 +36,7 @@ func (c *change) again(at time.Time) {
 // of a generation whose end comes near.
 func (c *change) held(action *Action) bool {
 	active, _ := c.generation(c.Active)
-	late := !c.now.Before(active.NotAfter.Add(-c.before(active) / 2))
+	late := !c.now.Before(active.NotAfter.Add(-min(c.before(active)/2, c.notice(active))))
 	lastCall := !c.now.Before(active.NotAfter.Add(-c.lastCall(active)))
 	paused := c.Paused && action != nil && !lastCall
 	if paused {
@@ -76,6 +81,25 @@ func (c *change) sourceUsed() (Generation, bool) {
 		}
 	}
 	return Generation{}, false
+}
+
+// notice is how long before the end of a generation people are told that it is up to them.
+func (c *change) notice(g Generation) time.Duration {
+	return min(c.before(g), max(c.Before, longNotice))
+}
+
+// same warns that the source gives the root of a generation still, which has to be replaced.
+func (c *change) same(g Generation, due bool) {
+	by, remedy := "", "bring a new one"
+	if due {
+		if notice := g.NotAfter.Add(-c.notice(g)); c.now.Before(notice) {
+			c.again(notice)
+			return
+		}
+		by, remedy = ", since it ends at "+g.NotAfter.UTC().Format(time.RFC3339), cmp.Or(g.Remedy, remedy)
+	}
+	c.waiting.Warning = fmt.Sprintf("the root has to be replaced%s, but %s still gives the root of generation %d: %s",
+		by, c.Wanted.Name, g.Number, remedy)
 }
 
 func (c *change) before(g Generation) time.Duration {

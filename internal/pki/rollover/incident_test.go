@@ -65,6 +65,25 @@ func TestIncidentARootThatCannotBeReplacedIsToldLongBefore(t *testing.T) {
 	w.run(6*time.Hour, "the new root", w.stableAt(2))
 }
 
+// What is brought may be valid for decades: nobody is warned for years.
+func TestABroughtRootThatLastsLongIsNotWarnedOfForYears(t *testing.T) {
+	w := newWorld(t, 1)
+	w.wanted = Source{Name: "files", Root: "root-1"}
+	w.generations[0].Source = "files"
+	w.generations[0].NotAfter = start.Add(20 * year)
+	for _, end := range []time.Duration{2 * longNotice, longNotice + 24*time.Hour} {
+		w.now = w.generations[0].NotAfter.Add(-end)
+		w.idle(time.Hour)
+		if len(w.warnings) != 0 {
+			t.Fatalf("%s before the end: %q", end, w.warnings)
+		}
+	}
+	w.idle(25 * time.Hour)
+	if len(w.warnings) == 0 {
+		t.Error("half a year before the end nobody was warned")
+	}
+}
+
 // One proxy that never answers must not let the root of all others expire.
 func TestIncidentASilentProxyDoesNotLetTheRootExpire(t *testing.T) {
 	w := newWorld(t, 5)

@@ -97,6 +97,9 @@ type Generation struct {
 	Source, Root string
 	// NotBefore and NotAfter bound when all certificates of the generation are valid.
 	NotBefore, NotAfter time.Time
+	// Remedy is what a person has to do before it ends, if its source gives the same root still;
+	// empty: bring another one.
+	Remedy string
 }
 
 // Facts are what is seen.

@@ -165,7 +165,7 @@ func (c *change) begin() {
 		c.State.Rotate = c.Facts.Rotate
 	}
 	if g, used := c.sourceUsed(); used {
-		c.waiting.Warning = fmt.Sprintf("the root has to be replaced, but %s still gives the root of generation %d: bring a new one", c.Wanted.Name, g.Number)
+		c.same(g, due && !asked && g.Number == c.Active)
 		return
 	}
 	c.Last++
