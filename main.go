@@ -77,9 +77,6 @@ const leaseName = "fairlead-manager"
 // renewed: what their proxies serve is not known until then.
 const proxiesReturn = 30 * time.Second
 
-// rootLifetime is that of the first root.
-const rootLifetime = 365 * 24 * time.Hour
-
 // options are what the command line says.
 type options struct {
 	namespace               string
@@ -128,7 +125,7 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 	flags.StringVar(&s.xdsAddress, "xds-address", ":15012",
 		"HOST:PORT on which proxies and agents are served by TLS, to those that prove who they are. Empty: none")
 	flags.StringVar(&s.authorityDir, "authority-dir", "",
-		"folder with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem: an authority to sign with. Empty: the manager makes one")
+		"folder with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem: an authority to sign with, read again when it changes. Empty: the manager makes one")
 	flags.StringVar(&s.webhookAddress, "webhook-address", "",
 		"HOST:PORT on which the API server is told whether objects are valid; on a loopback address it is registered by that address (port 0: a free one), else by the Service "+webhooks.ServiceName+". Empty: none")
 	flags.StringVar(&s.metricsAddress, "metrics-bind-address", "0", "address for Prometheus metrics over HTTP, such as :8080; 0 serves none")
@@ -322,16 +319,13 @@ func certificates(m manager.Manager, s options, held *settings.Holder, store *me
 	source := pki.NewSource()
 	// It is in every name, so it stays as it is until the program's next start.
 	own := pki.Identity{TrustDomain: held.Get().TrustDomain, Namespace: s.namespace, ServiceAccount: serviceAccount}
-	authority, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
-		Namespace: s.namespace, Source: source, Clock: wallClock, Log: log,
-		First: func(now time.Time) (*pki.Generation, error) {
-			return firstGeneration(s.authorityDir, own.TrustDomain, now)
-		},
-	})
+	issuers, err := newIssuers(m, s, held, source, own, log)
 	if err != nil {
 		return nil, err
 	}
-	issuers, err := newIssuers(m, s, held, source, own, log)
+	authority, err := controllers.NewAuthority(m, controllers.AuthorityOptions{
+		Namespace: s.namespace, Source: source, Clock: wallClock, Log: log, First: issuers.First,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -430,22 +424,9 @@ func newIssuers(m manager.Manager, s options, held *settings.Holder, source *pki
 	}
 	issuers := &controllers.Issuers{Settings: held, Source: source, Identity: own, Client: requests, Clock: clock.RealClock{}, Log: log}
 	if s.authorityDir != "" {
-		issuers.Folder = os.DirFS(s.authorityDir)
+		issuers.Folder = controllers.NewBrought(s.authorityDir, clock.RealClock{}, log)
 	}
 	return issuers, nil
-}
-
-// firstGeneration is the mesh's first root: brought in a folder, or made.
-func firstGeneration(folder, trustDomain string, now time.Time) (*pki.Generation, error) {
-	if folder == "" {
-		return pki.NewGeneration(1, trustDomain, now, rootLifetime)
-	}
-	brought, err := pki.GenerationFromFiles(os.DirFS(folder), now)
-	if err != nil {
-		return nil, fmt.Errorf("--authority-dir %s: %w", folder, err)
-	}
-	brought.Number = 1
-	return brought, nil
 }
 
 // publishedCheck fails until the channel is closed.

@@ -160,13 +160,17 @@ func (a *Authority) keep(ctx context.Context) error {
 	if !a.secrets.WaitForCacheSync(ctx) {
 		return nil
 	}
-	for {
+	for failure := ""; ; {
 		changed := a.options.Source.Changes()
 		var again <-chan time.Time
-		if err := errors.Join(a.restore(ctx), a.tell(ctx)); err != nil && ctx.Err() == nil {
-			a.options.Log.Error("Could not keep the mesh's authority", "retryIn", keepRetry, "error", err)
+		err := errors.Join(a.restore(ctx), a.tell(ctx))
+		if err != nil && ctx.Err() == nil {
+			if err.Error() != failure {
+				a.options.Log.Error("Could not keep the mesh's authority: it is tried again and again", "every", keepRetry, "error", err)
+			}
 			again = a.options.Clock.After(keepRetry)
 		}
+		failure = text(err)
 		select {
 		case <-changed:
 		case <-a.stirred:
@@ -175,6 +179,13 @@ func (a *Authority) keep(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // restore makes the Secret if there is none. If another replica makes it at the same time, its

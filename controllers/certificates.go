@@ -100,6 +100,11 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 	if err != nil {
 		return nil, fmt.Errorf("add the controller of MeshCertificates: %w", err)
 	}
+	if folder := o.Issuers.Folder; folder != nil {
+		if err := m.Add(onLeader(func(ctx context.Context) error { return folder.follow(ctx, engine.Reconsider) })); err != nil {
+			return nil, fmt.Errorf("add the authority that was brought: %w", err)
+		}
+	}
 	if o.Issuers.Client != nil {
 		started := o.Clock.Now()
 		if err := m.Add(onLeader(func(ctx context.Context) error { return o.Issuers.sweep(ctx, started, o.Clock) })); err != nil {

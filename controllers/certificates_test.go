@@ -40,16 +40,23 @@ type outputs struct {
 }
 
 // withCertificates adds the rotation of certificates to a replica.
-func withCertificates(o *outputs) func(ctrl.Manager, *replica) {
+func withCertificates(o *outputs) func(ctrl.Manager, *replica) { return withAuthority(o, "") }
+
+// withAuthority has it sign with what is brought in a folder, if one is given.
+func withAuthority(o *outputs, folder string) func(ctrl.Manager, *replica) {
 	return func(m ctrl.Manager, r *replica) {
 		log := slog.New(slog.NewTextHandler(io.MultiWriter(GinkgoWriter, o.log), &slog.HandlerOptions{Level: slog.LevelDebug}))
+		issuers := &controllers.Issuers{
+			Settings: r.settings, Source: r.source, Clock: clock.RealClock{}, Log: log,
+			Identity: pki.Identity{TrustDomain: "cluster.local", Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"},
+		}
+		if folder != "" {
+			issuers.Folder = controllers.NewBrought(folder, clock.RealClock{}, log)
+		}
+		r.first = issuers.First
 		_, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
 			Namespace: "fairlead-system", Settings: r.settings, Source: r.source, Authority: r.authority, Store: r.store,
-			Issuers: &controllers.Issuers{
-				Settings: r.settings, Source: r.source, Clock: clock.RealClock{}, Log: log,
-				Identity: pki.Identity{TrustDomain: "cluster.local", Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"},
-			},
-			Clock: clock.RealClock{}, Log: log, Metrics: o.registry,
+			Issuers: issuers, Clock: clock.RealClock{}, Log: log, Metrics: o.registry,
 		})
 		Expect(err).NotTo(HaveOccurred())
 		use(r, "fairlead")
@@ -184,7 +191,7 @@ var _ = Describe("Certificates", func() {
 })
 
 // noKeyIn looks for private keys in everything that a manager says.
-func noKeyIn(ctx context.Context, out *outputs) {
+func noKeyIn(ctx context.Context, out *outputs, more ...[]byte) {
 	GinkgoHelper()
 	var said strings.Builder
 	said.Write(out.log.Contents())
@@ -205,10 +212,14 @@ func noKeyIn(ctx context.Context, out *outputs) {
 	Expect(text).NotTo(ContainSubstring("PRIVATE KEY"))
 	for _, secret := range secrets.Items {
 		for name, content := range secret.Data {
-			lines := strings.Split(string(content), "\n")
-			if strings.HasSuffix(name, "key.pem") && len(lines) > 2 {
-				Expect(text).NotTo(ContainSubstring(lines[1]), "%s/%s", secret.Namespace, secret.Name)
+			if strings.HasSuffix(name, "key.pem") {
+				more = append(more, content)
 			}
+		}
+	}
+	for _, key := range more {
+		if lines := strings.Split(string(key), "\n"); len(lines) > 2 {
+			Expect(text).NotTo(ContainSubstring(lines[1]))
 		}
 	}
 	Expect(said.Len()).To(BeNumerically(">", 1000), "there was something to look at")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -21,16 +20,20 @@ import (
 	"fairlead.dev/fairlead/internal/settings"
 )
 
-// probeLifetime is that of the certificate by which an issuer's root is learnt.
-const probeLifetime = time.Hour
+const (
+	// probeLifetime is that of the certificate by which an issuer's root is learnt.
+	probeLifetime = time.Hour
+	// firstLifetime is that of the first root.
+	firstLifetime = 365 * 24 * time.Hour
+)
 
 // Issuers knows who may sign, and where the mesh's roots come from: the settings' issuer, the
 // folder of an authority that was brought, or the manager itself.
 type Issuers struct {
 	Settings *settings.Holder
 	Source   *pki.Source
-	// Folder has an authority that the user brought; nil: none.
-	Folder fs.FS
+	// Folder has an authority that the user brings; nil: none.
+	Folder *Brought
 	// Identity is the manager's own, in whose namespace the mesh's issuer is asked.
 	Identity pki.Identity
 	Client   dynamic.Interface
@@ -42,8 +45,6 @@ type Issuers struct {
 	learnt map[string]string
 	// probes are the certificates that are being asked for to learn them.
 	probes map[string]*pki.Pending
-	// brought is the root of the folder when it was last good.
-	brought string
 	// changed is called when another root is learnt than the one that is wanted; nil: nobody is.
 	changed func()
 }
@@ -155,21 +156,65 @@ func (i *Issuers) Wanted() rollover.Source {
 		name := i.NameOf(ref, i.Identity.Namespace)
 		return rollover.Source{Name: name, Root: i.learnt[name]}
 	case i.Folder != nil:
-		if g, err := pki.GenerationFromFiles(i.Folder, i.Clock.Now()); err != nil {
-			i.Log.Warn("The authority that was brought cannot be used; the last good one counts", "err", err)
-		} else {
-			i.brought = pki.RootID(g.Root)
+		if g, _ := i.Folder.Get(); g != nil {
+			return rollover.Source{Name: pki.SourceFiles, Root: pki.RootID(g.Root)}
 		}
-		return rollover.Source{Name: pki.SourceFiles, Root: i.brought}
+		return i.lastBrought()
 	}
 	return rollover.Source{Name: pki.SourceBuiltin}
+}
+
+// lastBrought is what this manager goes by if the folder was no authority since it started: what
+// one before it has taken from there or, if that is nothing, whatever signs.
+func (i *Issuers) lastBrought() rollover.Source {
+	authority := i.Source.Get()
+	if authority == nil {
+		return rollover.Source{Name: pki.SourceFiles}
+	}
+	last := authority.Signer()
+	for _, g := range authority.Generations {
+		if g.Source == pki.SourceFiles {
+			last = g
+		}
+	}
+	if last.Source == pki.SourceBuiltin {
+		return rollover.Source{Name: pki.SourceBuiltin}
+	}
+	return rollover.Source{Name: last.Source, Root: pki.RootID(last.Root)}
+}
+
+// Brought implements rotation.Sources.
+func (i *Issuers) Brought() (*pki.Generation, error) {
+	if i.Folder == nil || i.Settings.Get().Certificates.IssuerRef != nil {
+		return nil, nil
+	}
+	return i.Folder.Get()
+}
+
+// First is the mesh's first generation: brought, or made.
+func (i *Issuers) First(now time.Time) (*pki.Generation, error) {
+	if i.Folder == nil {
+		return pki.NewGeneration(1, i.Identity.TrustDomain, now, firstLifetime)
+	}
+	return i.brought(1)
+}
+
+// brought is what the folder had when it was last good, as a generation of its own.
+func (i *Issuers) brought(number int) (*pki.Generation, error) {
+	g, err := i.Folder.Get()
+	if g == nil {
+		return nil, err
+	}
+	own := *g
+	own.Number = number
+	return &own, nil
 }
 
 // Generation implements rotation.Sources. The root of an issuer is what a certificate that it
 // issues leads to.
 func (i *Issuers) Generation(ctx context.Context, source rollover.Source) (*pki.Generation, error) {
 	if source.Name == pki.SourceFiles {
-		return pki.GenerationFromFiles(i.Folder, i.Clock.Now())
+		return i.brought(0)
 	}
 	signer, err := i.named(source.Name)
 	if err != nil {

@@ -69,6 +69,8 @@ func conditions(object *v1alpha1.MeshCertificate, about told, report *rotation.R
 	switch {
 	case report.Conflict != "":
 		refs = condition(v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonSecretNotOurs, message.SecretNotOurs(id, "spec", report.Conflict).String())
+	case report.Root != nil && report.Root.Fault != "":
+		refs = condition(v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonAuthorityUnusable, report.Root.Fault+"; what was good last stays in use")
 	case report.MissingIssuer != "":
 		refs = condition(v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonIssuerNotFound,
 			message.IssuerNotFound(id, "spec.issuerRef", strings.Replace(report.MissingIssuer, "/", " ", 1)).String())

@@ -92,6 +92,8 @@ type replica struct {
 	// source has what authority has read; the leader makes one if there is none.
 	source    *pki.Source
 	authority *controllers.Authority
+	// first makes the mesh's first generation; nil: it is built in.
+	first func(time.Time) (*pki.Generation, error)
 	// elected is closed once the replica leads.
 	elected <-chan struct{}
 	// stop ends the replica before the spec does.
@@ -141,6 +143,9 @@ func startReplica(election string, more ...func(ctrl.Manager, *replica)) *replic
 	r.authority, err = controllers.NewAuthority(manager, controllers.AuthorityOptions{
 		Namespace: "fairlead-system", Source: r.source, Clock: clock.RealClock{}, Log: log,
 		First: func(now time.Time) (*pki.Generation, error) {
+			if r.first != nil {
+				return r.first(now)
+			}
 			return pki.NewGeneration(1, "cluster.local", now, 365*24*time.Hour)
 		},
 	})

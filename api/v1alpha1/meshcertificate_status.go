@@ -220,6 +220,9 @@ const (
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
 	// ReasonIssuerNotFound: the issuer that issuerRef names does not exist.
 	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonAuthorityUnusable: what the user brought in the folder of --authority-dir is no
+	// authority; what was good last stays in use.
+	ReasonAuthorityUnusable = "AuthorityUnusable"
 	// ReasonIssuing: some certificate is not there yet.
 	ReasonIssuing = "Issuing"
 	// ReasonIssuerFailed: the issuer refused, or did not answer.

@@ -44,9 +44,11 @@ type Planned struct {
 
 // RootReport is what there is to be told of the authority.
 type RootReport struct {
-	State     rollover.State
-	Waiting   rollover.Waiting
-	Failure   string
+	State   rollover.State
+	Waiting rollover.Waiting
+	Failure string
+	// Fault is what is wrong with the authority that the user brought.
+	Fault     string
 	Issuer    string
 	NotBefore time.Time
 	NotAfter  time.Time
@@ -149,7 +151,7 @@ func (h *holder) name() string {
 }
 
 func (e *Engine) rootReport() *RootReport {
-	r := &RootReport{State: e.root.state, Waiting: e.root.waiting, Failure: e.root.failure}
+	r := &RootReport{State: e.root.state, Waiting: e.root.waiting, Failure: e.root.failure, Fault: e.root.fault}
 	if authority := e.Source.Get(); authority != nil {
 		active := authority.Signer()
 		r.Issuer, r.NotBefore, r.NotAfter = active.Source, active.NotBefore(), active.NotAfter()

@@ -21,6 +21,9 @@ type Sources interface {
 	Wanted() rollover.Source
 	// Generation returns what the source gives now, without a number.
 	Generation(ctx context.Context, source rollover.Source) (*pki.Generation, error)
+	// Brought is what the user brought when it was last whole, and what is wrong with it now;
+	// nil: nothing that is wanted. It must not wait.
+	Brought() (*pki.Generation, error)
 }
 
 // RootTerms say how the mesh's authority is to be.
@@ -49,14 +52,16 @@ type root struct {
 	// failedFor is the source that was wanted then, missing the issuer that there was not.
 	failedFor rollover.Source
 	missing   string
-	// warned is the warning that was told last.
-	warned string
+	// warned is the warning that was told last, fault what is wrong with what was brought.
+	warned, fault string
 }
 
 // rootJob is what a look at the root leads to.
 type rootJob struct {
 	before, state rollover.State
 	action        *rollover.Action
+	// renewed replaces the generation of its number.
+	renewed *pki.Generation
 }
 
 // SetRoot says how the authority is to be. The state is what is remembered of its change by
@@ -75,7 +80,11 @@ func (e *Engine) SetRoot(terms RootTerms, state rollover.State) {
 // stepRoot asks rollover what to do about the root.
 func (e *Engine) stepRoot(now time.Time) *rootJob {
 	r := &e.root
-	if r.terms == nil || r.busy || !r.due(now) || e.Source.Get() == nil {
+	if r.terms == nil {
+		return nil
+	}
+	e.tellFault()
+	if r.busy || !r.due(now) || e.Source.Get() == nil {
 		return nil
 	}
 	if r.failures > 0 && now.Before(r.wake) && e.wanted() == r.failedFor {
@@ -86,6 +95,10 @@ func (e *Engine) stepRoot(now time.Time) *rootJob {
 		return nil
 	}
 	r.changed, r.looked = false, now
+	if g := e.renewed(); g != nil {
+		r.busy = true
+		return &rootJob{before: r.state, state: r.state, renewed: g}
+	}
 	state, actions, waiting := rollover.Step(r.state, e.facts(), r.terms.Policy, now)
 	r.tell(e, waiting)
 	r.wake = waiting.Until
@@ -127,13 +140,20 @@ func (e *Engine) performRoot(ctx context.Context, j rootJob) error {
 			return fmt.Errorf("write the phase: %w", err)
 		}
 	}
-	if j.action == nil {
-		return nil
-	}
 	before := e.Source.Get()
-	authority, err := e.act(ctx, before, *j.action)
-	if err != nil {
-		return fmt.Errorf("%s generation %d: %w", j.action.Kind, j.action.Generation, err)
+	var authority *pki.Authority
+	var err error
+	switch {
+	case j.renewed != nil:
+		if authority, err = before.Replace(j.renewed); err != nil {
+			return fmt.Errorf("replace what signs in generation %d: %w", j.renewed.Number, err)
+		}
+	case j.action != nil:
+		if authority, err = e.act(ctx, before, *j.action); err != nil {
+			return fmt.Errorf("%s generation %d: %w", j.action.Kind, j.action.Generation, err)
+		}
+	default:
+		return nil
 	}
 	if err := e.Store.WriteAuthority(ctx, before, authority); err != nil {
 		return fmt.Errorf("write the authority: %w", err)
@@ -207,6 +227,9 @@ func (e *Engine) finishRoot(j rootJob, err error) {
 	}
 	r.state = j.state
 	e.changedFor(r.terms.Object)
+	if j.renewed != nil {
+		e.tellRenewed(j.renewed)
+	}
 	if j.action != nil {
 		e.touchAll()
 	}
@@ -238,7 +261,7 @@ func (e *Engine) facts() rollover.Facts {
 	facts.Active, facts.Trusted = authority.Active, authority.Trusted
 	for _, g := range authority.Generations {
 		facts.Generations = append(facts.Generations, rollover.Generation{
-			Number: g.Number, Source: g.Source, Root: pki.RootID(g.Root), NotBefore: g.NotBefore(), NotAfter: g.NotAfter(),
+			Number: g.Number, Source: g.Source, Root: pki.RootID(g.Root), NotBefore: g.NotBefore(), NotAfter: g.NotAfter(), Remedy: remedy(g),
 		})
 	}
 	if e.root.state.Next != 0 || len(authority.Generations) > 1 {

@@ -49,6 +49,8 @@ type world struct {
 	version uint64
 	proxies map[string]*proxy
 	changes chan struct{}
+	// sources give roots; nil: all are built in.
+	sources Sources
 	// errors is the share of writes that fail; away: all do.
 	errors float64
 	away   bool
@@ -123,7 +125,7 @@ func (w *world) subject(account string) Subject {
 func (w *world) restart() {
 	builtin := issuer.NewBuiltin(w.source, w.clock)
 	w.engine = New(Options{
-		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Proxies: w, Settle: time.Minute,
+		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Sources: w.sources, Proxies: w, Settle: time.Minute,
 		Issuer: func(string) (issuer.Issuer, error) { return builtin, nil },
 		Notify: func(e Event) { w.events = append(w.events, e) },
 	})

@@ -32,9 +32,10 @@ type Authority struct {
 // Credentials are what a workload's folder holds, as PEM.
 type Credentials struct{ Roots, Chain, Key []byte }
 
-// NewAuthority makes a root. Names need not differ.
-func NewAuthority(name string) (*Authority, error) {
-	a, err := newAuthority(name, nil)
+// NewAuthority makes a root. Names need not differ. Each change is made to what is about to be
+// signed.
+func NewAuthority(name string, changes ...func(*x509.Certificate)) (*Authority, error) {
+	a, err := newAuthority(name, nil, changes)
 	if err == nil {
 		a.Roots, a.above = a.above, nil
 	}
@@ -42,19 +43,22 @@ func NewAuthority(name string) (*Authority, error) {
 }
 
 // Below makes an authority that this one vouches for.
-func (a *Authority) Below(name string) (*Authority, error) {
-	b, err := newAuthority(name, a)
+func (a *Authority) Below(name string, changes ...func(*x509.Certificate)) (*Authority, error) {
+	b, err := newAuthority(name, a, changes)
 	if err == nil {
 		b.Roots, b.above = a.Roots, append(b.above, a.above...)
 	}
 	return b, err
 }
 
-func newAuthority(name string, issuer *Authority) (*Authority, error) {
+func newAuthority(name string, issuer *Authority, changes []func(*x509.Certificate)) (*Authority, error) {
 	template := leaf()
 	template.Subject = pkix.Name{CommonName: name}
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageCertSign, nil
+	for _, change := range changes {
+		change(template)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -72,6 +76,15 @@ func newAuthority(name string, issuer *Authority) (*Authority, error) {
 	}
 	a.above = encodePEM("CERTIFICATE", der)
 	return a, nil
+}
+
+// Files are the authority as users bring one, by the names of its files.
+func (a *Authority) Files() (map[string][]byte, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(a.key)
+	return map[string][]byte{
+		"ca-cert.pem": encodePEM("CERTIFICATE", a.certificate.Raw), "ca-key.pem": encodePEM("PRIVATE KEY", key),
+		"root-cert.pem": a.Roots, "cert-chain.pem": append(bytes.Clone(a.above), a.Roots...),
+	}, err
 }
 
 // Issue makes credentials for server and client authentication with the given identity,
