@@ -62,7 +62,7 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 	recorder := m.GetEventRecorder(FieldManager)
 	engine := rotation.New(rotation.Options{
 		Clock: o.Clock, Log: o.Log, Store: store, Source: o.Source, Issuer: o.Issuers.Issuer, Sources: o.Issuers, Proxies: o.Proxies,
-		Ready: func() []string { return readyProxies(o.Store) }, Settle: o.Reconnect,
+		Pods: func() map[string]bool { return runningPods(o.Store) }, Settle: o.Reconnect,
 		Notify:  func(e rotation.Event) { tellEvent(reader, recorder, e) },
 		Metrics: rotation.NewMetrics(o.Metrics), Changed: changed,
 	})
@@ -207,15 +207,14 @@ func (k *kick) add(namespace, name string) {
 	}
 }
 
-// readyProxies lists the nodes of the Pods that are ready and whose proxy has certificates.
-func readyProxies(store *mesh.Store) []string {
-	var nodes []string
+// runningPods are the nodes of all Pods that run, and whether each is ready and has a proxy with
+// certificates.
+func runningPods(store *mesh.Store) map[string]bool {
+	pods := map[string]bool{}
 	for _, w := range store.Workloads() {
-		if w.Ready && w.Labels[v1alpha1.TLSModeLabel] == v1alpha1.TLSModeMutual {
-			nodes = append(nodes, w.Namespace+"/"+w.Name)
-		}
+		pods[w.Key().String()] = w.Ready && w.HasCertificates
 	}
-	return nodes
+	return pods
 }
 
 // tellEvent makes an event of what happened to an object's certificates.

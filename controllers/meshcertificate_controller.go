@@ -46,6 +46,11 @@ type MeshCertificateReconciler struct {
 	// Namespace is the manager's.
 	Namespace string
 
+	// root is held over each write of mesh-root's status, and wrote is the state of the root's
+	// change that it has: the engine goes by it only afterwards.
+	root  sync.Mutex
+	wrote *rollover.State
+
 	mu sync.Mutex
 	// written is when each object's status was last written.
 	written map[types.NamespacedName]time.Time
@@ -54,6 +59,10 @@ type MeshCertificateReconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *MeshCertificateReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	isRoot := request.NamespacedName == r.rootName()
+	if isRoot {
+		r.root.Lock()
+		defer r.root.Unlock()
+	}
 	object, err := r.read(ctx, request.NamespacedName)
 	if err != nil || object == nil {
 		if isRoot && err == nil {
@@ -67,6 +76,9 @@ func (r *MeshCertificateReconciler) Reconcile(ctx context.Context, request ctrl.
 		return ctrl.Result{}, nil // its namespace is being looked at
 	}
 	status := r.status(object)
+	if isRoot && r.wrote != nil && status.Phase != nil && (status.Phase.Name != string(r.wrote.Phase) || status.Phase.Next != int64(r.wrote.Next)) {
+		status.Phase = phase(*r.wrote, rollover.Waiting{}) // never a step back
+	}
 	if equality.Semantic.DeepEqual(status, &object.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -145,6 +157,8 @@ func (r *MeshCertificateReconciler) write(ctx context.Context, object *v1alpha1.
 
 // writeRoot writes the state of the root's change, with all the rest of mesh-root's status.
 func (r *MeshCertificateReconciler) writeRoot(ctx context.Context, state rollover.State) error {
+	r.root.Lock()
+	defer r.root.Unlock()
 	object, err := r.read(ctx, r.rootName())
 	if err != nil {
 		return err
@@ -154,7 +168,11 @@ func (r *MeshCertificateReconciler) writeRoot(ctx context.Context, state rollove
 	}
 	status := r.status(object)
 	status.Phase = phase(state, rollover.Waiting{})
-	return r.write(ctx, object, status)
+	err = r.write(ctx, object, status)
+	if err == nil {
+		r.wrote = &state
+	}
+	return err
 }
 
 // rootTerms are what mesh-root and the settings say of the authority. A connection may end a

@@ -27,9 +27,9 @@ type Options struct {
 	Proxies Proxies
 	// Sources gives generations of the root that come from outside; nil: all are built in.
 	Sources Sources
-	// Ready lists the nodes of the Pods that are ready and have a proxy with certificates,
-	// whether their agents are on the stream or not; nil: none.
-	Ready func() []string
+	// Pods are the nodes of all Pods that run, and whether each is ready and has a proxy with
+	// certificates, be its agent on the stream or not; nil: nobody knows.
+	Pods func() map[string]bool
 	// Notify is told of events; it must not wait.
 	Notify func(Event)
 	// Settle is how long proxies have after Start to come back before anything is renewed that

@@ -44,9 +44,16 @@ func (e *Engine) see(now time.Time) bool {
 	}
 	there := map[Key]struct{}{}
 	e.mounting = map[pki.Identity][]*agents.Agent{}
+	var pods map[string]bool
+	if e.Pods != nil {
+		pods = e.Pods()
+	}
 	all := e.Proxies.Snapshot()
 	for i := range all {
 		key, agent := nodeKey(all[i].Node), &all[i]
+		if _, runs := pods[agent.Node]; e.Pods != nil && !runs && agent.Connected.IsZero() {
+			continue // its Pod is gone, and whatever it served
+		}
 		there[key] = struct{}{}
 		h := e.holder(key)
 		before := h.proxy
@@ -60,14 +67,12 @@ func (e *Engine) see(now time.Time) bool {
 			e.proven(agent.Identity)
 		}
 	}
-	if e.Ready != nil {
-		for _, node := range e.Ready() {
-			key := nodeKey(node)
-			if _, reports := there[key]; !reports {
-				// It has a proxy, and nobody knows what that does.
-				there[key] = struct{}{}
-				e.holder(key).proxy = &agents.Agent{Node: node}
-			}
+	for node, ready := range pods {
+		key := nodeKey(node)
+		if _, reports := there[key]; ready && !reports {
+			// It has a proxy, and nobody knows what that does.
+			there[key] = struct{}{}
+			e.holder(key).proxy = &agents.Agent{Node: node}
 		}
 	}
 	for key, h := range e.holders {

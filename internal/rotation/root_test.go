@@ -62,6 +62,12 @@ func TestASilentProxyHoldsTheRootUpAndIsNamed(t *testing.T) {
 	g.Expect(report.State.Phase).To(Equal(rollover.Prepared))
 	g.Expect(report.Waiting.For).To(ConsistOf(HaveField("Name", "Pod shop/streams")))
 
+	w.join("account-0001", "ends", false)
+	ends := w.proxies["shop/ends"]
+	ends.silent, ends.ended, ends.Connected = true, true, time.Time{}
+	w.run(start.Add(7*time.Hour), time.Second)
+	g.Expect(w.engine.Report(meshRoot).Root.Waiting.For).To(HaveLen(1), "nobody waits for a Pod that is gone")
+
 	w.proxies["shop/streams"].silent = false
 	w.trust()
 	w.run(start.Add(18*time.Hour), time.Second)

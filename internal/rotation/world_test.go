@@ -78,6 +78,8 @@ type proxy struct {
 	asked bool
 	// silent proxies take no certificate and report nothing.
 	silent bool
+	// ended: its Pod is gone, of which the table of agents knows only that its stream ended.
+	ended bool
 }
 
 type order struct {
@@ -128,6 +130,15 @@ func (w *world) restart() {
 		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Sources: w.sources, Proxies: w, Settle: time.Minute,
 		Issuer: func(string) (issuer.Issuer, error) { return builtin, nil },
 		Notify: func(e Event) { w.events = append(w.events, e) },
+		Pods: func() map[string]bool {
+			pods := map[string]bool{}
+			for node, p := range w.proxies {
+				if !p.ended {
+					pods[node] = true
+				}
+			}
+			return pods
+		},
 	})
 	w.engine.news = true
 	w.engine.SetDefaults(w.terms)
