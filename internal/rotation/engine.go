@@ -91,6 +91,8 @@ type holder struct {
 	// asked is the serial number of the certificate that a proxy had when it was told to renew.
 	asked   string
 	askedAt time.Time
+	// answered is the order that a proxy was last told to renew for.
+	answered string
 
 	// busy: a worker has it.
 	busy     bool

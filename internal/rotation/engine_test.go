@@ -70,6 +70,17 @@ func TestAForcedRenewalIsMadeOnceAndAlsoForProxies(t *testing.T) {
 
 	g.Expect(w.made()).To(ConsistOf("Secret shop/fairlead.account-0000 forced", "Pod shop/streams forced"))
 	g.Expect(w.engine.Report(meshRoot).Unproven).To(BeZero())
+
+	// Twice in a second, which is all that certificates know of time.
+	for _, value := range []string{"again", "and again"} {
+		w.subjects = slices.Clone(w.subjects)
+		w.subjects[0].Forced = value
+		w.engine.SetSubjects(namespace, w.subjects)
+		w.run(w.clock.Now().Add(200*time.Millisecond), 50*time.Millisecond)
+	}
+	w.run(w.clock.Now().Add(time.Minute), time.Second)
+	g.Expect(w.made()).To(HaveLen(6), "each order is answered")
+	w.orders = w.orders[:2]
 	w.restart()
 	w.run(start.Add(2*time.Hour), time.Second)
 	g.Expect(w.orders).To(HaveLen(2), "a restart remembers what was asked for")

@@ -124,7 +124,7 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 		}
 		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks(), pending: h.pending}
 		if h.proxy != nil {
-			j.serial = h.proxy.Report.GetCertificate().GetSerial()
+			j.serial, j.forced = h.proxy.Report.GetCertificate().GetSerial(), e.ordered(h).Forced
 		}
 		g.recent = append(g.recent, now)
 		jobs = append(jobs, j)
@@ -186,15 +186,26 @@ func (e *Engine) forced(h *holder) bool {
 		asks := h.asks()
 		return asks != "" && h.held != nil && asks != h.held.Record.Forced
 	}
+	order := e.ordered(h)
+	if order.Forced == "" {
+		return false
+	}
+	// As certificates have it, which know whole seconds.
+	had, at := h.certificate().NotBefore.Add(tolerance), order.At.Truncate(time.Second)
+	return had.Before(at) || had.Equal(at) && h.answered != order.Forced
+}
+
+// ordered is what was asked for the service account of a proxy, once its Secret has answered.
+func (e *Engine) ordered(h *holder) Record {
 	s := e.served[h.proxy.Identity]
 	if s == nil {
-		return false
+		return Record{}
 	}
 	stored := e.holders[s.Key]
-	if stored == nil || stored.held == nil || stored.held.Record.Forced == "" || stored.asks() != stored.held.Record.Forced {
-		return false
+	if stored == nil || stored.held == nil || stored.asks() != stored.held.Record.Forced {
+		return Record{}
 	}
-	return h.certificate().NotBefore.Add(tolerance).Before(stored.held.Record.At.Truncate(time.Second)) // as certificates have it
+	return stored.held.Record
 }
 
 // moved reports whether a certificate is of an authority, an issuer or a kind of key that is

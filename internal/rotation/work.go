@@ -161,7 +161,7 @@ func (e *Engine) finish(j job, r result) {
 	case j.key.Kind == Pod:
 		if h.proxy != nil {
 			// Its answer may have been faster than this.
-			h.asked, h.askedAt = j.serial, now
+			h.asked, h.askedAt, h.answered = j.serial, now, j.forced
 		}
 	case h.held != nil && h.held.Number > r.held.Number:
 		// The watch was faster, and knows more.

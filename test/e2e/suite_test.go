@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // patience is for a machine that is busy with other things; nothing here is expected to
@@ -25,6 +27,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// What clients are warned of is told by the specs.
+	ctrllog.SetLogger(logr.Discard())
 	os.Exit(m.Run())
 }
 
