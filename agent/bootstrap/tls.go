@@ -15,7 +15,7 @@ const (
 )
 
 // Names of the secrets and their files in Config.CertsDir. Listeners that come over xDS
-// name them alike: the node's metadata CERTS_DIR says where they are.
+// name them alike, relative to the folder that Envoy runs in.
 const (
 	CertificateSecret = "certificate"
 	RootsSecret       = "roots"

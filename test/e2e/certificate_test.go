@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,17 +36,12 @@ const (
 	connectionAge = 5 * time.Second
 )
 
-var managerNamespace = "fairlead-system"
+const managerNamespace = "fairlead-system"
 
 // certificate is what the agent says of what its Envoy serves.
 func (w *workload) certificate() (certs.Status, error) {
-	response, err := testenv.UnixClient(envoy.StatusSocket(w.folder())).Get("http://agent/status")
-	if err != nil {
-		return certs.Status{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
 	var status struct{ Certificates certs.Status }
-	err = json.NewDecoder(response.Body).Decode(&status)
+	err := w.agent(&status)
 	return status.Certificates, err
 }
 
@@ -61,30 +54,15 @@ func (w *workload) serial() string {
 	return status.Certificate.Serial
 }
 
-// sum adds up those of Envoy's counters that a pattern matches.
-func (w *workload) sum(pattern string) int {
-	GinkgoHelper()
-	response, err := testenv.UnixClient(envoy.AdminSocket(w.folder())).Get("http://envoy/stats?usedonly")
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	Expect(err).NotTo(HaveOccurred())
-	total := 0
-	for _, found := range regexp.MustCompile(`(?m)^(?:`+pattern+`): (\d+)$`).FindAllSubmatch(body, -1) {
-		value, err := strconv.Atoi(string(found[1]))
-		Expect(err).NotTo(HaveOccurred())
-		total += value
-	}
-	return total
-}
-
 // failedHandshakes are those between sidecars, without those by which an agent asks its own
 // Envoy for its certificate.
 func failedHandshakes() int {
 	GinkgoHelper()
 	total := 0
 	for _, w := range all() {
-		total += w.sum(`(?:listener|cluster)\.(?:inbound|outbound).*\.ssl\.(?:connection_error|fail_.*)`)
+		for _, count := range w.stats(`(?:listener|cluster)\.(?:inbound|outbound).*\.ssl\.(?:connection_error|fail_.*)`) {
+			total += count
+		}
 	}
 	return total
 }

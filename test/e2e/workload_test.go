@@ -108,28 +108,45 @@ func (w *workload) folder() string { return filepath.Join(w.mesh.data, "run", w.
 // signalEnvoy sends a signal to the workload's Envoy, which its agent names.
 func (w *workload) signalEnvoy(signal syscall.Signal) {
 	GinkgoHelper()
-	response, err := testenv.UnixClient(envoy.StatusSocket(w.folder())).Get("http://agent/status")
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = response.Body.Close() }()
 	var status envoy.Status
-	Expect(json.NewDecoder(response.Body).Decode(&status)).To(Succeed())
+	Expect(w.agent(&status)).To(Succeed())
 	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", status.PID))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(string(command)).To(ContainSubstring(w.folder()), "only our own Envoy is sent a signal")
 	Expect(syscall.Kill(status.PID, signal)).To(Succeed())
 }
 
+// agent reads what the agent says of its proxy.
+func (w *workload) agent(status any) error {
+	response, err := testenv.UnixClient(envoy.StatusSocket(w.folder())).Get("http://agent/status")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	return json.NewDecoder(response.Body).Decode(status)
+}
+
 // stat returns one of Envoy's figures.
 func (w *workload) stat(name string) int {
+	GinkgoHelper()
+	found := w.stats(regexp.QuoteMeta(name))
+	Expect(found).To(HaveLen(1), "the Envoy of %s has the figure %s", w.name, name)
+	return found[0]
+}
+
+// stats returns those of Envoy's figures whose names a pattern matches.
+func (w *workload) stats(pattern string) []int {
 	GinkgoHelper()
 	response, err := testenv.UnixClient(envoy.AdminSocket(w.folder())).Get("http://envoy/stats")
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	Expect(err).NotTo(HaveOccurred())
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `: (\d+)$`).FindSubmatch(body)
-	Expect(found).To(HaveLen(2), "the Envoy of %s has the figure %s", w.name, name)
-	value, err := strconv.Atoi(string(found[1]))
-	Expect(err).NotTo(HaveOccurred())
-	return value
+	var values []int
+	for _, found := range regexp.MustCompile(`(?m)^(?:`+pattern+`): (\d+)$`).FindAllSubmatch(body, -1) {
+		value, err := strconv.Atoi(string(found[1]))
+		Expect(err).NotTo(HaveOccurred())
+		values = append(values, value)
+	}
+	return values
 }
