@@ -15,6 +15,7 @@ import (
 
 	. "github.com/onsi/gomega"
 
+	"fairlead.dev/fairlead/internal/manager"
 	"fairlead.dev/fairlead/test/testenv"
 )
 
@@ -22,10 +23,10 @@ func TestFlags(t *testing.T) {
 	g := NewWithT(t)
 	s, err := readFlags([]string{"--cluster-domain=mesh.test", "--log-level=debug", "--reconnect-grace=2s"}, io.Discard)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(s.clusterDomain).To(Equal("mesh.test"))
+	g.Expect(s.ClusterDomain).To(Equal("mesh.test"))
 	g.Expect(s.logLevel).To(Equal(slog.LevelDebug))
-	g.Expect(s.reconnectGrace).To(Equal(2 * time.Second))
-	g.Expect(s.metricsAddress).To(Equal("0"), "nothing is served unasked")
+	g.Expect(s.ReconnectGrace).To(Equal(2 * time.Second))
+	g.Expect(s.MetricsAddress).To(Equal("0"), "nothing is served unasked")
 
 	_, err = readFlags([]string{
 		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--xds-address=15012", "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "extra",
@@ -67,7 +68,7 @@ func TestTheManagerAsAWhole(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, s, newLogger(s, t.Output())) }()
+	go func() { ended <- manager.Run(ctx, s.Options, newLogger(s, t.Output())) }()
 	g.Eventually(socket).Should(BeAnExistingFile(), "proxies are served")
 
 	agentOf(t, kubectl).joins(address)
