@@ -73,8 +73,8 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		}},
 		{object: &corev1.Service{}, list: &corev1.ServiceList{}, reconciler: &ServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert}},
 		{object: &discoveryv1.EndpointSlice{}, list: &discoveryv1.EndpointSliceList{}, reconciler: NewEndpointSliceReconciler(reader, options.Store, options.Convert)},
-		{object: &v1alpha1.DestinationRule{}, list: &v1alpha1.DestinationRuleList{}, reconciler: &DestinationRuleReconciler{Reader: reader, Store: options.Store, Options: options.Convert, specs: spec}},
-		{object: &v1alpha1.VirtualService{}, list: &v1alpha1.VirtualServiceList{}, reconciler: &VirtualServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert, specs: spec}},
+		specKind(spec, reader, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
+		specKind(spec, reader, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 	}
 
 	everyReplica := false

@@ -52,10 +52,10 @@ func (s *specs) observe(id mesh.ObjectID, object meshObject, findings []message.
 	})
 }
 
-// store puts an accepted spec in place by set, if it is not there already. accepted is
-// false for one that is refused: the object keeps its last accepted spec, unless that was
-// one of an earlier object with the same name, which remove takes away.
-func (s *specs) store(id mesh.ObjectID, object client.Object, accepted bool, set func(), remove func()) {
+// store puts an accepted spec in place by set, if it is not there already. set is nil for
+// one that is refused: the object keeps its last accepted spec, unless that was one of an
+// earlier object with the same name, which remove takes away.
+func (s *specs) store(id mesh.ObjectID, object client.Object, set func(), remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, stored := s.stored[id]
@@ -65,7 +65,7 @@ func (s *specs) store(id mesh.ObjectID, object client.Object, accepted bool, set
 		delete(s.stored, id)
 		stored = false
 	}
-	if !accepted || stored && before == now {
+	if set == nil || stored && before == now {
 		return
 	}
 	set()
