@@ -48,11 +48,11 @@ const (
 var managerIdentity = pki.Identity{TrustDomain: domain, Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"}
 
 // Class implements xds.Directory.
-func (n *network) Class(name string, caller *xds.Caller) (string, error) {
+func (n *network) Class(client xds.Client, caller *xds.Caller) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.proven = append(n.proven, caller.String())
-	return "class", n.admit(name, caller)
+	return "class", n.admit(client.Node, caller)
 }
 
 func (n *network) admit(name string, caller *xds.Caller) error {

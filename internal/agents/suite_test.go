@@ -147,8 +147,8 @@ func (m *mesh) admit(node string, caller *xds.Caller) error {
 }
 
 // Class implements xds.Directory.
-func (m *mesh) Class(node string, caller *xds.Caller) (string, error) {
-	return "class", m.admit(node, caller)
+func (m *mesh) Class(client xds.Client, caller *xds.Caller) (string, error) {
+	return "class", m.admit(client.Node, caller)
 }
 
 // Review implements agents.TokenReviewer.

@@ -105,8 +105,8 @@ func (p *Publisher) publish() {
 		}
 	}
 	p.options.Cache.Publish(publication)
-	for id, key := range moves {
-		p.options.Cache.Move(id, key)
+	for client, key := range moves {
+		p.options.Cache.Move(client, key)
 	}
 	p.options.Log.Debug("Published", "keys", len(changes.Keys), "objects", len(changes.Objects), "units", len(stale),
 		"classes", len(publication.Updates), "took", p.options.Clock.Since(started).String())
@@ -144,28 +144,28 @@ func (p *Publisher) staleClasses(changed map[mesh.Key]struct{}) []string {
 
 // moveNodes finds the proxies that belong to another class now, and forgets those whose
 // Pod is gone.
-func (p *Publisher) moveNodes(changed map[mesh.Key]struct{}) map[string]string {
-	moves := map[string]string{}
-	for id, state := range p.nodes {
+func (p *Publisher) moveNodes(changed map[mesh.Key]struct{}) map[xds.Client]string {
+	moves := map[xds.Client]string{}
+	for client, state := range p.nodes {
 		if !reads(state.read, changed) {
 			continue
 		}
 		view := mesh.NewRecorder(p.options.Store)
 		workload := view.Workload(state.workload)
 		if workload == nil {
-			delete(p.nodes, id)
-			p.options.Cache.Gone(id)
+			delete(p.nodes, client)
+			p.options.Cache.Gone(client.Node)
 			continue
 		}
 		if !workload.Ready {
-			p.options.Cache.Gone(id)
+			p.options.Cache.Gone(client.Node)
 		}
-		class := translate.ClassOf(view, workload)
+		class := translate.ClassOf(view, workload).By(client.Transport)
 		state.read = view.Read
 		if class.Key() != state.class {
 			state.class = class.Key()
 			p.request(class)
-			moves[id] = state.class
+			moves[client] = state.class
 		}
 	}
 	return moves

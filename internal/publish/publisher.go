@@ -46,7 +46,7 @@ type Publisher struct {
 	readers  readers[translate.Unit]
 	classes  map[string]*class
 	listers  readers[string]
-	nodes    map[string]*node
+	nodes    map[xds.Client]*node
 	findings map[mesh.ObjectID]map[translate.Unit][]message.Finding
 	// out are the objects that something found keeps out of use.
 	out   map[mesh.ObjectID]struct{}
@@ -63,7 +63,7 @@ func New(options Options) *Publisher {
 		readers:   readers[translate.Unit]{},
 		classes:   map[string]*class{},
 		listers:   readers[string]{},
-		nodes:     map[string]*node{},
+		nodes:     map[xds.Client]*node{},
 		findings:  map[mesh.ObjectID]map[translate.Unit][]message.Finding{},
 		out:       map[mesh.ObjectID]struct{}{},
 	}
@@ -128,23 +128,23 @@ func (p *Publisher) served() []string {
 		id := workload.Key().String()
 		view := mesh.NewRecorder(p.options.Store)
 		class := translate.ClassOf(view, view.Workload(workload.Key()))
-		p.nodes[id] = &node{workload: workload.Key(), class: class.Key(), read: view.Read}
+		p.nodes[xds.Client{Node: id}] = &node{workload: workload.Key(), class: class.Key(), read: view.Read}
 		ids = append(ids, id)
 	}
 	return ids
 }
 
-// Class implements xds.Directory: the class of an existing Pod's proxy.
-func (p *Publisher) Class(id string, caller *xds.Caller) (string, error) {
+// Class implements xds.Directory: the class of an existing Pod's client.
+func (p *Publisher) Class(client xds.Client, caller *xds.Caller) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	view := mesh.NewRecorder(p.options.Store)
-	workload, err := admit(view, id, caller)
+	workload, err := admit(view, client.Node, caller)
 	if err != nil {
 		return "", err
 	}
-	found := translate.ClassOf(view, workload)
-	p.nodes[id] = &node{workload: workload.Key(), class: found.Key(), read: view.Read}
+	found := translate.ClassOf(view, workload).By(client.Transport)
+	p.nodes[client] = &node{workload: workload.Key(), class: found.Key(), read: view.Read}
 	p.request(found)
 	return found.Key(), nil
 }

@@ -30,6 +30,8 @@ type Class struct {
 	// SourceLabels are the workload's labels that some route looks at, as
 	// mesh.LabelText writes them.
 	SourceLabels string
+	// Transport is how the proxies are served.
+	Transport mesh.Transport
 }
 
 // Key returns the class as one word, for logs and as a map key.
@@ -37,6 +39,9 @@ func (c Class) Key() string {
 	mode := ""
 	if c.MTLS != "" {
 		mode = "," + string(c.MTLS)
+	}
+	if c.Transport != mesh.TransportADS {
+		mode += "," + string(c.Transport)
 	}
 	if c.Explicit {
 		return "explicit" + mode + "/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
@@ -63,6 +68,12 @@ func ClassOf(view mesh.View, workload *mesh.Workload) Class {
 	class.IPv6 = workload.HasIPv6
 	class.Inbound = inboundText(inboundPorts(view, workload))
 	return class
+}
+
+// By returns the class of the same workload's client with another transport.
+func (c Class) By(transport mesh.Transport) Class {
+	c.Transport = transport
+	return c
 }
 
 // sourceLabels returns those labels of a workload that some route looks at, so that

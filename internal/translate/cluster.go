@@ -90,7 +90,7 @@ func (b *build) clusters() {
 	age := durationpb.New(b.view.Settings().MaxConnectionAge * callersAge / 100)
 	secure := b.secure()
 	for _, t := range targets(b.view, service) {
-		cluster := discoveredCluster(t.Name, t.Port.Protocol, age)
+		cluster := b.discoveredCluster(t.Name, t.Port.Protocol, age)
 		secure(cluster, t.TLS.Mode)
 		b.add(Resource{
 			TypeURL: ClusterType,
@@ -102,11 +102,11 @@ func (b *build) clusters() {
 }
 
 // discoveredCluster returns a cluster that gets its endpoints by its own name.
-func discoveredCluster(name string, protocol mesh.Protocol, age *durationpb.Duration) *clusterv3.Cluster {
+func (b *build) discoveredCluster(name string, protocol mesh.Protocol, age *durationpb.Duration) *clusterv3.Cluster {
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: overADS()},
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: b.configSource()},
 		ConnectTimeout:       durationpb.New(connectTimeout),
 		// Istio's default too.
 		LbPolicy:        clusterv3.Cluster_LEAST_REQUEST,

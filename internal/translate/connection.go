@@ -65,7 +65,7 @@ var router = httpFilter("envoy.filters.http.router", &routerv3.Router{})
 // scopedRoutes finds routes by the whole value of a request header. There is no default
 // scope: what no scope is for is answered 404. All connection managers of a proxy share
 // one subscription.
-func scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedRoutes {
+func (b *build) scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 	type (
 		builder   = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder
 		extractor = hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor
@@ -78,9 +78,9 @@ func scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
 			Fragments: []*builder{{Type: &oneOf{HeaderValueExtractor: whole}}},
 		},
-		RdsConfigSource: overADS(),
+		RdsConfigSource: b.configSource(),
 		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{
-			ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: overADSWithoutEnd()},
+			ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: b.configSourceWithoutEnd()},
 		},
 	}}
 }

@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // packed wraps a message of an extension. Fields that are maps come in one order.
@@ -26,21 +25,4 @@ func socketAddress(address netip.Addr, port uint16) *corev3.Address {
 		Address:       address.String(),
 		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
 	}}}
-}
-
-// overADS is the config source of everything that comes by the aggregated stream.
-func overADS() *corev3.ConfigSource {
-	return &corev3.ConfigSource{
-		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
-		ResourceApiVersion:    corev3.ApiVersion_V3,
-	}
-}
-
-// overADSWithoutEnd waits for the first answer as long as it takes, so that a proxy that
-// knows no routes never says that it is ready. Single routes and endpoints keep Envoy's
-// 15 s: one of them that is held back must not keep a proxy from starting.
-func overADSWithoutEnd() *corev3.ConfigSource {
-	source := overADS()
-	source.InitialFetchTimeout = durationpb.New(0)
-	return source
 }

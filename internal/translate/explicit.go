@@ -37,7 +37,7 @@ func (b *build) explicitListeners() {
 	outbound := b.connectionManager("outbound")
 	// A client may write the dot at the end of a fully qualified name.
 	outbound.StripTrailingHostDot = true
-	outbound.RouteSpecifier = scopedRoutes(":authority")
+	outbound.RouteSpecifier = b.scopedRoutes(":authority")
 	add("outbound", mesh.ExplicitOutboundPort, Resource{}, &listenerv3.FilterChain{Filters: httpChain(outbound)})
 
 	for _, wanted := range workload.OutboundTCP {

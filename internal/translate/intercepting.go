@@ -158,7 +158,7 @@ func (b *build) addressManager() *hcmv3.HttpConnectionManager {
 			}},
 		}}}),
 	}}
-	manager.RouteSpecifier = scopedRoutes(destinationHeader)
+	manager.RouteSpecifier = b.scopedRoutes(destinationHeader)
 	manager.HttpFilters = []*hcmv3.HttpFilter{
 		httpFilter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 			Mutations: &headermutationv3.Mutations{RequestMutations: []*mutationv3.HeaderMutation{{

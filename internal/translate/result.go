@@ -32,5 +32,6 @@ const (
 	RouteType       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	ScopedRouteType = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 	ClusterType     = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	SecretType      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	EndpointType    = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 )

@@ -50,6 +50,8 @@ type Unit struct {
 	Certified bool
 	// SourceLabels are those of the class that the host's routes look at.
 	SourceLabels string
+	// Transport is the class's, for what names where more configuration comes from.
+	Transport mesh.Transport
 }
 
 // Compare orders units by kind, host and then the other fields.
@@ -65,6 +67,7 @@ func (u Unit) Compare(other Unit) int {
 		cmp.Compare(u.MTLS, other.MTLS),
 		compareBool(u.Certified, other.Certified),
 		cmp.Compare(u.SourceLabels, other.SourceLabels),
+		cmp.Compare(u.Transport, other.Transport),
 	)
 }
 
@@ -92,9 +95,9 @@ func Units(view mesh.View, class Class) []Unit {
 	sources := view.SourceHosts()
 
 	units := make([]Unit, 0, 3*len(services)+1)
-	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS}
+	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS, Transport: class.Transport}
 	if class.Explicit {
-		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS}
+		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
 	}
 	units = append(units, listeners)
 	for _, host := range union(serviceHosts, view.RoutedHosts()) {
@@ -108,14 +111,14 @@ func Units(view mesh.View, class Class) []Unit {
 		units = append(units, unit)
 	}
 	for _, host := range union(serviceHosts, view.PolicyHosts()) {
-		units = append(units, Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != ""})
+		units = append(units, Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport})
 	}
 	for _, host := range serviceHosts {
 		units = append(units, Unit{Kind: UnitEndpoints, Host: host})
 	}
 	if !class.Explicit {
 		for _, host := range serviceHosts {
-			units = append(units, Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6})
+			units = append(units, Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport})
 		}
 	}
 	return units

@@ -50,7 +50,7 @@ type Cache struct {
 	publication uint64
 	classes     map[string]*class
 	sessions    map[*session]struct{} // connected
-	lost        map[string]*session   // by node: disconnected, within the grace period
+	lost        map[Client]*session   // disconnected, within the grace period
 }
 
 // NewCache returns a cache without classes.
@@ -67,7 +67,7 @@ func NewCache(options Options) *Cache {
 		suspects: suspects{hashes: map[Key]string{}},
 		classes:  map[string]*class{},
 		sessions: map[*session]struct{}{},
-		lost:     map[string]*session{},
+		lost:     map[Client]*session{},
 	}
 	return c
 }
@@ -180,17 +180,17 @@ func (c *Cache) everybody() []*session {
 }
 
 // join connects a session to the class of its proxy.
-func (c *Cache) join(s *session, node, classKey string) {
+func (c *Cache) join(s *session, client Client, classKey string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if before := c.lost[node]; before != nil {
-		delete(c.lost, node)
+	if before := c.lost[client]; before != nil {
+		delete(c.lost, client)
 		c.tracker.remove(before)
 	}
 	c.sessions[s] = struct{}{}
 	class := c.classOf(classKey)
 	class.sessions[s] = struct{}{}
-	s.enter(node, class)
+	s.enter(client, class)
 	c.options.Metrics.connected.Set(float64(len(c.sessions)))
 }
 
@@ -204,23 +204,23 @@ func (c *Cache) leave(s *session) {
 	delete(c.sessions, s)
 	delete(s.class.sessions, s)
 	c.options.Metrics.connected.Set(float64(len(c.sessions)))
-	if other := c.lost[s.node]; other != nil {
-		delete(c.lost, s.node)
+	if other := c.lost[s.Client]; other != nil {
+		delete(c.lost, s.Client)
 		c.tracker.remove(other)
 	}
-	if c.connectedElsewhere(s.node) {
+	if c.connectedElsewhere(s.Client) {
 		// A hot restart: the successor speaks for the proxy.
 		c.tracker.remove(s)
 		return
 	}
-	c.lost[s.node] = s
+	c.lost[s.Client] = s
 	c.tracker.lose(s)
 	c.options.Clock.AfterFunc(c.options.ReconnectGrace, func() { c.giveUp(s) })
 }
 
-func (c *Cache) connectedElsewhere(node string) bool {
+func (c *Cache) connectedElsewhere(client Client) bool {
 	for s := range c.sessions {
-		if s.node == node {
+		if s.Client == client {
 			return true
 		}
 	}
@@ -230,8 +230,8 @@ func (c *Cache) connectedElsewhere(node string) bool {
 func (c *Cache) giveUp(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lost[s.node] == s {
-		delete(c.lost, s.node)
+	if c.lost[s.Client] == s {
+		delete(c.lost, s.Client)
 		c.tracker.remove(s)
 	}
 }
@@ -247,19 +247,21 @@ func (c *Cache) Gone(node string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tracker.arrived(node)
-	if s := c.lost[node]; s != nil {
-		delete(c.lost, node)
-		c.tracker.remove(s)
+	for client, s := range c.lost {
+		if client.Node == node {
+			delete(c.lost, client)
+			c.tracker.remove(s)
+		}
 	}
 }
 
-// Move puts the connected proxies of a node into another class. What they run already
-// and the new class has too is not sent again.
-func (c *Cache) Move(node, classKey string) {
+// Move puts a connected client into another class. What it runs already and the new class has
+// too is not sent again.
+func (c *Cache) Move(client Client, classKey string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s := range c.sessions {
-		if s.node != node || s.class.key == classKey {
+		if s.Client != client || s.class.key == classKey {
 			continue
 		}
 		delete(s.class.sessions, s)

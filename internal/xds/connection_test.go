@@ -144,7 +144,7 @@ func TestAProxyThatMovesToAnotherClassKeepsWhatIsEqual(t *testing.T) {
 	b.cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "other", Set: []*xds.Resource{
 		b.cluster("c1", ""), b.endpoints("c1", ""), b.listener("outbound", ""), b.scope("r"), b.scope("s"), b.route("r", "other", []string{"c1"}),
 	}}}})
-	b.cache.Move("default/front", "other")
+	b.cache.Move(xds.Client{Node: "default/front"}, "other")
 	p.take(xds.ScopeType, "s")
 	p.take(xds.RouteType, "r")
 	p.nothing(xds.ClusterType)

@@ -55,7 +55,7 @@ func (s *session) judgeLocked(object objectID, w wanted) {
 			continue
 		}
 		if r, refused := sub.refused[key.Name]; refused && r.hash == e.Hash {
-			rejection := delivery.Rejection{Node: s.node, Resource: key.String(), Message: r.message}
+			rejection := delivery.Rejection{Node: s.Node, Resource: key.String(), Message: r.message}
 			if state.rejection == nil || rejection.Resource < state.rejection.Resource {
 				state.rejection = &rejection
 			}

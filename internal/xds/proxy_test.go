@@ -56,11 +56,11 @@ func (c steppedClock) AfterFunc(d time.Duration, do func()) clock.Timer {
 // namespace names.
 type classes struct{}
 
-func (classes) Class(node string, _ *xds.Caller) (string, error) {
-	if node == "default/stranger" {
+func (classes) Class(client xds.Client, _ *xds.Caller) (string, error) {
+	if client.Node == "default/stranger" {
 		return "", io.ErrUnexpectedEOF
 	}
-	class, _, _ := strings.Cut(node, "/")
+	class, _, _ := strings.Cut(client.Node, "/")
 	return class, nil
 }
 

@@ -16,6 +16,7 @@ import (
 // The xDS types that are served, in the order in which a change is sent: what is used
 // comes before what uses it.
 const (
+	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -23,11 +24,11 @@ const (
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 )
 
-var sendOrder = []string{ClusterType, EndpointType, ListenerType, ScopeType, RouteType}
+var sendOrder = []string{SecretType, ClusterType, EndpointType, ListenerType, ScopeType, RouteType}
 
 // shortNames are how people call the types.
 var shortNames = map[string]string{
-	ClusterType: "cluster", EndpointType: "endpoints", ListenerType: "listener", ScopeType: "scope", RouteType: "route",
+	SecretType: "secret", ClusterType: "cluster", EndpointType: "endpoints", ListenerType: "listener", ScopeType: "scope", RouteType: "route",
 }
 
 // Key names a resource within a view.

@@ -17,7 +17,7 @@ import (
 type sotwVariant struct{}
 
 func (sotwVariant) respond(s *session, sub *subscription) {
-	full := sub.typeURL != RouteType && sub.typeURL != EndpointType
+	full := !slices.Contains(namedOnly, sub.typeURL)
 	changes := s.next(sub, 0)
 	if !full {
 		for name, e := range changes {

@@ -167,7 +167,7 @@ func listen(path string) (net.Listener, error) {
 const maxRequest = 64 << 20
 
 // namedOnly are the types of which an empty request asks for nothing.
-var namedOnly = []string{RouteType, EndpointType}
+var namedOnly = []string{RouteType, EndpointType, SecretType}
 
 // DeltaAggregatedResources implements the incremental variant.
 func (s *Server) DeltaAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {

@@ -13,8 +13,8 @@ type session struct {
 	cache   *Cache
 	variant variant
 
-	mu    sync.Mutex
-	node  string
+	mu sync.Mutex
+	Client
 	class *class
 	types map[string]*subscription
 	// uses counts, for each cluster, the routes and listeners that the proxy runs or is
@@ -87,10 +87,10 @@ func newSession(cache *Cache, v variant) *session {
 	return &session{cache: cache, variant: v, types: map[string]*subscription{}, uses: map[string]int{}}
 }
 
-func (s *session) enter(node string, class *class) {
+func (s *session) enter(client Client, class *class) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.node, s.class = node, class
+	s.Client, s.class = client, class
 }
 
 // move changes the class. Every name of both views may differ now.
@@ -166,7 +166,7 @@ func (s *session) arrive() {
 	s.arrived = true
 	// The publication that brought the view may not have come to it yet.
 	s.judgeAll()
-	s.cache.tracker.arrived(s.node)
+	s.cache.tracker.arrived(s.Node)
 }
 
 // setWildcard changes whether a type is subscribed to as a whole.
@@ -370,7 +370,7 @@ func (s *session) unsent(sub *subscription) {
 func (s *session) sync() Sync {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := Sync{Node: s.node, Class: s.class.key}
+	state := Sync{Node: s.Node, Class: s.class.key}
 	for _, sub := range s.types {
 		state.Withheld += len(sub.refused)
 		for name := range sub.dirty {
@@ -383,5 +383,5 @@ func (s *session) sync() Sync {
 }
 
 func (s *session) log() *slog.Logger {
-	return s.cache.options.Log.With("node", s.node)
+	return s.cache.options.Log.With("node", s.Node)
 }

@@ -2,18 +2,29 @@ package xds
 
 import (
 	"context"
+	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
-// Directory says which proxies there are.
+// Client is who asks for configuration, and how. A Pod may have several: its proxy, and an
+// application that is a client by itself.
+type Client struct {
+	// Node is "<namespace>/<pod>".
+	Node      string
+	Transport mesh.Transport
+}
+
+// Directory says which clients there are.
 type Directory interface {
-	// Class returns the class of the proxy with a node id, for which the caller speaks; nil is
-	// one that need not prove who it is. An error is told to the proxy.
-	Class(node string, caller *Caller) (string, error)
+	// Class returns the class of a client, for which the caller speaks; nil is one that need
+	// not prove who it is. An error is told to the client.
+	Class(client Client, caller *Caller) (string, error)
 }
 
 // stream binds one session to the callbacks of go-control-plane's servers.
@@ -31,13 +42,17 @@ func (s *stream) admit(node *core.Node) error {
 	case s.named == "" && node.GetId() == "":
 		return status.Error(codes.InvalidArgument, "the first request must name its node: set node.id to <namespace>/<pod>")
 	case s.named == "":
-		class, err := s.directory.Class(node.GetId(), s.caller)
+		client := Client{Node: node.GetId(), Transport: mesh.TransportADS}
+		if strings.HasPrefix(node.GetUserAgentName(), "gRPC ") {
+			client.Transport = mesh.TransportGRPC
+		}
+		class, err := s.directory.Class(client, s.caller)
 		if err != nil {
 			s.cache.options.Log.Warn("Refused a proxy", "node", node.GetId(), "caller", s.caller.String(), "error", err)
 			return status.Error(codes.PermissionDenied, err.Error())
 		}
 		s.named = node.GetId()
-		s.cache.join(s.session, s.named, class)
+		s.cache.join(s.session, client, class)
 		s.log().Info("A proxy connected", "class", class)
 	case node.GetId() != "" && node.GetId() != s.named:
 		return status.Errorf(codes.PermissionDenied, "the stream belongs to node %s and cannot become %s", s.named, node.GetId())
