@@ -1,0 +1,280 @@
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/test/echo"
+)
+
+// scene is one case on the stage, in a namespace of its own.
+type scene struct {
+	*testing.T
+	*WithT
+	stage     *stage
+	namespace string
+
+	front, ledger, mobile caller
+
+	// objects are those that it applied, by their ids.
+	objects map[mesh.ObjectID]client.Object
+	shown   shown
+}
+
+// newScene begins a case that runs beside others, and says which fields it shows.
+func newScene(t *testing.T, shows ...string) *scene {
+	t.Helper()
+	t.Parallel()
+	return newSceneAlone(t, shows...)
+}
+
+// newSceneAlone is newScene for a case that changes what all share.
+func newSceneAlone(t *testing.T, shows ...string) *scene {
+	t.Helper()
+	s := &scene{
+		T: t, WithT: NewWithT(t), stage: shared, objects: map[mesh.ObjectID]client.Object{},
+		namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))),
+		shown:     newShown(shows),
+	}
+	s.front, s.ledger, s.mobile = caller{s, shared.callers[front]}, caller{s, shared.callers[ledger]}, caller{s, shared.callers[mobile]}
+	t.Cleanup(func() {
+		for _, o := range s.objects {
+			s.remove(o)
+		}
+		if t.Failed() {
+			t.Logf("what the proxies and the control plane said is in %s", s.stage.log.Name())
+		} else {
+			s.shown.check(t)
+		}
+	})
+	return s
+}
+
+// callers are all of them.
+func (s *scene) callers() []caller { return []caller{s.front, s.ledger, s.mobile} }
+
+// text puts the case's namespace where a text wants it.
+func (s *scene) text(text string) string { return strings.ReplaceAll(text, "NAMESPACE", s.namespace) }
+
+// apply creates or changes objects, and returns when every proxy runs them.
+func (s *scene) apply(manifests string) {
+	s.Helper()
+	written := s.write(manifests)
+	s.settle()
+	for _, o := range written {
+		if kinds[idOf(o).Kind].hasStatus {
+			s.programmed(o)
+		}
+	}
+}
+
+// write creates or changes objects, and waits for nothing.
+func (s *scene) write(manifests string) []client.Object {
+	s.Helper()
+	var written []client.Object
+	for _, document := range bytes.Split([]byte(s.text(manifests)), []byte("\n---\n")) {
+		if len(bytes.TrimSpace(document)) > 0 {
+			written = append(written, s.put(document))
+		}
+	}
+	return written
+}
+
+// put has one object converted and stored.
+func (s *scene) put(document []byte) client.Object {
+	s.Helper()
+	o, kind, err := parse(document)
+	s.Expect(err).NotTo(HaveOccurred())
+	if o.GetNamespace() == "" {
+		o.SetNamespace(s.namespace)
+	}
+	id := idOf(o)
+	if _, judged := s.stage.admission[id.Kind]; judged {
+		faults, err := s.stage.admission.Faults(s.Context(), id.Kind, o)
+		s.Expect(err).NotTo(HaveOccurred())
+		s.Expect(faults).To(BeEmpty(), "the API server takes\n%s", document)
+		s.Expect(s.shown.note(id.Kind, document)).To(Succeed())
+	}
+	if before := s.objects[id]; before != nil {
+		o.SetUID(before.GetUID())
+		o.SetCreationTimestamp(before.GetCreationTimestamp())
+		o.SetGeneration(before.GetGeneration() + 1)
+	} else {
+		created := s.stage.birth()
+		o.SetUID(types.UID(fmt.Sprint(id, created.Unix())))
+		o.SetCreationTimestamp(metav1.NewTime(created))
+		o.SetGeneration(1)
+	}
+	s.objects[id] = o
+	kind.set(s.stage, o)
+	return o
+}
+
+// delete removes an object, and returns when no proxy has anything of it.
+func (s *scene) delete(kind, name string) {
+	s.Helper()
+	o := s.objects[mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name}]
+	s.Expect(o).NotTo(BeNil(), "%s %s is there", kind, name)
+	s.remove(o)
+	s.settle()
+}
+
+func (s *scene) remove(o client.Object) {
+	delete(s.objects, idOf(o))
+	kinds[idOf(o).Kind].remove(s.stage, o)
+}
+
+// settle returns once everything that was changed so far is published and no proxy waits for
+// anything.
+func (s *scene) settle() {
+	s.Helper()
+	s.Eventually(s.stage.mark()).Should(BeTrue(), "what is in the store is published")
+	s.Eventually(s.stage.settled).Should(BeTrue(), "every proxy acknowledges what it was sent")
+}
+
+// programmed waits until every proxy concerned runs an object.
+func (s *scene) programmed(o client.Object) {
+	s.Helper()
+	s.Eventually(func(g Gomega) {
+		status := s.status(idOf(o).Kind, o.GetName())
+		for _, condition := range status.Conditions {
+			if condition.Type == v1alpha1.ConditionProgrammed {
+				g.Expect(condition.Status).To(Equal(metav1.ConditionTrue), "%s: %s", condition.Reason, condition.Message)
+				g.Expect(condition.ObservedGeneration).To(Equal(o.GetGeneration()))
+				return
+			}
+		}
+		g.Expect(status.Conditions).NotTo(BeEmpty())
+	}).Should(Succeed(), "%s is programmed", idOf(o))
+}
+
+// status returns what is told of an object of the case's namespace.
+func (s *scene) status(kind, name string) v1alpha1.Status {
+	s.Helper()
+	status, _, found := s.stage.table.Status(mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name})
+	s.Expect(found).To(BeTrue(), "%s %s has a status", kind, name)
+	return status
+}
+
+// serviceAddresses counts the Services that there were.
+var serviceAddresses atomic.Uint32
+
+// serve makes a Service with a Pod for each version, and returns their applications.
+func (s *scene) serve(name string, versions ...string) map[string]*echo.App {
+	s.Helper()
+	n := serviceAddresses.Add(1)
+	manifests := fmt.Sprintf(`
+apiVersion: v1
+kind: Service
+metadata: {name: %s}
+spec:
+  clusterIP: 10.96.%d.%d
+  selector: {app: %[1]s}
+  ports:
+  - {name: http, port: 80}
+  - {name: http-other, port: 8081}
+  - {name: grpc, port: 9090}
+  - {name: tcp-lines, port: 9000}
+`, name, n/250, 1+n%250)
+	apps := map[string]*echo.App{}
+	for _, version := range versions {
+		version, node, _ := strings.Cut(version, "@")
+		app, address := s.application(version)
+		apps[version] = app
+		manifests += pod(name, version, node, address)
+	}
+	s.apply(manifests)
+	return apps
+}
+
+// The ports of an application.
+const (
+	httpPort  = 9080
+	linesPort = 9000
+)
+
+// application runs one until the case ends, and returns the address of its Pod.
+func (s *scene) application(version string) (*echo.App, string) {
+	s.Helper()
+	address, err := freeAddress(httpPort)
+	s.Expect(err).NotTo(HaveOccurred())
+	app := echo.New(version)
+	s.Cleanup(app.Close)
+	for port, serve := range map[int]func(net.Listener) error{httpPort: app.Serve, linesPort: app.ServeLines} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(mesh.LoopbackAddress(address).String(), strconv.Itoa(port)))
+		s.Expect(err).NotTo(HaveOccurred())
+		go func() { _ = serve(listener) }()
+	}
+	return app, address.String()
+}
+
+// pod is a ready Pod of a service, as a manifest, with the slice that leads to it.
+func pod(service, version, node, address string) string {
+	return fmt.Sprintf(`
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s-%[2]s, labels: {app: %[1]s, version: %[2]s}}
+spec: {nodeName: "%[3]s", serviceAccountName: %[1]s, containers: []}
+status: {podIP: %[4]s, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: %[1]s-%[2]s, labels: {kubernetes.io/service-name: %[1]s}}
+addressType: IPv4
+endpoints: [{addresses: [%[4]s], conditions: {ready: true}, targetRef: {kind: Pod, name: %[1]s-%[2]s}}]
+ports:
+- {name: http, port: %[5]d}
+- {name: http-other, port: %[5]d}
+- {name: grpc, port: %[5]d}
+- {name: tcp-lines, port: %[6]d}
+`, service, version, node, address, httpPort, linesPort)
+}
+
+// parse reads one object.
+func parse(document []byte) (client.Object, kind, error) {
+	name := kindOf(document)
+	k, known := kinds[name]
+	if !known {
+		return nil, kind{}, fmt.Errorf("kind %q has no line in kinds_test.go", name)
+	}
+	o, err := k.read(document)
+	return o, k, err
+}
+
+func kindOf(document []byte) string {
+	for line := range strings.Lines(string(document)) {
+		if kind, found := strings.CutPrefix(line, "kind: "); found {
+			return strings.TrimSpace(kind)
+		}
+	}
+	return ""
+}
+
+// route applies the VirtualService of a service, and returns when every proxy runs it.
+func (s *scene) route(service, http string) {
+	s.Helper()
+	manifest := fmt.Sprintf(`
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: VirtualService
+metadata: {name: %[1]s}
+spec:
+  hosts: [%[1]s]
+  http:`, service)
+	for line := range strings.Lines(http) {
+		manifest += "  " + line
+	}
+	s.apply(manifest)
+}

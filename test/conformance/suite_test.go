@@ -1,0 +1,34 @@
+package conformance
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"fairlead.dev/fairlead/test/echo"
+)
+
+// shared is the mesh of all cases.
+var shared *stage
+
+func TestMain(m *testing.M) {
+	SetDefaultEventuallyTimeout(echo.Patience)
+	SetDefaultEventuallyPollingInterval(2 * time.Millisecond)
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	if shared, err = startStage(); err != nil {
+		return 1, err
+	}
+	code = m.Run()
+	return code, shared.stop()
+}
