@@ -44,45 +44,50 @@ func Selects(selector, labels map[string]string) bool {
 	return true
 }
 
-// selection is a set of labels by which a destination selects endpoints of a host.
+// selection is a set of labels by which a destination of an object selects endpoints of a host.
 type selection struct {
 	host   string
 	labels map[string]string
+	object ObjectID
 }
 
-// labelIndex knows which objects select which labels of which hosts.
+// labelIndex knows which objects select which labels of which hosts, by the tables in which
+// they do.
 type labelIndex struct {
-	byObject map[ObjectID][]selection
-	byHost   map[string]map[string]*selectors
+	byTable map[ObjectID][]selection
+	byHost  map[string]map[string]*selectors
 	// subsets is what readers get; its values are replaced, never changed.
 	subsets map[string][]LabelSubset
 }
 
 type selectors struct {
-	labels  map[string]string
-	objects map[ObjectID]struct{}
+	labels map[string]string
+	// objects have the tables by which they select.
+	objects map[ObjectID]map[ObjectID]struct{}
 }
 
 func newLabelIndex() labelIndex {
 	return labelIndex{
-		byObject: map[ObjectID][]selection{},
-		byHost:   map[string]map[string]*selectors{},
-		subsets:  map[string][]LabelSubset{},
+		byTable: map[ObjectID][]selection{},
+		byHost:  map[string]map[string]*selectors{},
+		subsets: map[string][]LabelSubset{},
 	}
 }
 
-// set replaces what an object selects, and returns the hosts for which that changed
+// set replaces what a table selects, and returns the hosts for which that changed
 // anything.
-func (x *labelIndex) set(id ObjectID, selections []selection) map[string]struct{} {
+func (x *labelIndex) set(table ObjectID, selections []selection) map[string]struct{} {
 	touched := map[string]struct{}{}
-	for _, old := range x.byObject[id] {
+	for _, old := range x.byTable[table] {
 		touched[old.host] = struct{}{}
 		text := LabelText(old.labels)
 		entry := x.byHost[old.host][text]
-		if entry == nil { // The object named the same labels twice.
+		if entry == nil { // The table named the same labels twice.
 			continue
 		}
-		delete(entry.objects, id)
+		if delete(entry.objects[old.object], table); len(entry.objects[old.object]) == 0 {
+			delete(entry.objects, old.object)
+		}
 		if len(entry.objects) == 0 {
 			delete(x.byHost[old.host], text)
 		}
@@ -95,15 +100,18 @@ func (x *labelIndex) set(id ObjectID, selections []selection) map[string]struct{
 		text := LabelText(next.labels)
 		entry := x.byHost[next.host][text]
 		if entry == nil {
-			entry = &selectors{labels: next.labels, objects: map[ObjectID]struct{}{}}
+			entry = &selectors{labels: next.labels, objects: map[ObjectID]map[ObjectID]struct{}{}}
 			x.byHost[next.host][text] = entry
 		}
-		entry.objects[id] = struct{}{}
+		if entry.objects[next.object] == nil {
+			entry.objects[next.object] = map[ObjectID]struct{}{}
+		}
+		entry.objects[next.object][table] = struct{}{}
 	}
 	if len(selections) == 0 {
-		delete(x.byObject, id)
+		delete(x.byTable, table)
 	} else {
-		x.byObject[id] = selections
+		x.byTable[table] = selections
 	}
 	for host := range touched {
 		if !x.refresh(host) {
@@ -118,7 +126,7 @@ func (x *labelIndex) refresh(host string) bool {
 	var subsets []LabelSubset
 	for _, text := range slices.Sorted(maps.Keys(x.byHost[host])) {
 		entry := x.byHost[host][text]
-		subsets = append(subsets, LabelSubset{Labels: entry.labels, Selectors: sortedObjects(entry.objects)})
+		subsets = append(subsets, LabelSubset{Labels: entry.labels, Selectors: slices.SortedFunc(maps.Keys(entry.objects), ObjectID.Compare)})
 	}
 	if len(subsets) == 0 {
 		delete(x.byHost, host)

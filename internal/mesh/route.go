@@ -1,13 +1,57 @@
 package mesh
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // RouteTable is what one object says about the routing of requests to its hosts.
 type RouteTable struct {
 	Origin Origin
-	// Hosts are fully qualified, lower-case names.
+	// Hosts are fully qualified, lower-case names, names with a leading wildcard, and
+	// addresses. A table without is a delegate, which others include.
 	Hosts []string
-	HTTP  []HTTPRoute
+	// Gateways are those that the table applies to, as "namespace/name", and MeshGateway
+	// for all sidecars, which is also what none means.
+	Gateways []string
+	// Rule is set for what one RouteRule says. All those for a host make up one table, by
+	// precedence, the highest first; it has no Origin, its routes have, and what none of
+	// them takes goes to the host.
+	Rule       bool
+	Precedence int32
+	HTTP       []HTTPRoute
+}
+
+// MeshGateway stands for all sidecars, where gateways are listed.
+const MeshGateway = "mesh"
+
+// AppliesTo reports whether a list of gateways names one; an empty list names all sidecars.
+func AppliesTo(gateways []string, gateway string) bool {
+	if len(gateways) == 0 {
+		return gateway == MeshGateway
+	}
+	return slices.Contains(gateways, gateway)
+}
+
+// Objects returns the objects whose routes these are: the table's own or those of its rules.
+func (t *RouteTable) Objects() []ObjectID {
+	if !t.Rule {
+		return []ObjectID{t.Origin.ObjectID}
+	}
+	var objects []ObjectID
+	for i := range t.HTTP {
+		objects = append(objects, t.OriginOf(&t.HTTP[i]).ObjectID)
+	}
+	return objects
+}
+
+// OriginOf returns the object that one of the table's routes stands in.
+func (t *RouteTable) OriginOf(route *HTTPRoute) Origin {
+	if route.Origin == (Origin{}) {
+		return t.Origin
+	}
+	return route.Origin
 }
 
 // looksAtCallers reports whether any route depends on the workload that calls.
@@ -23,9 +67,12 @@ func (t *RouteTable) looksAtCallers() bool {
 }
 
 // HTTPRoute applies to the requests that one of its matches accepts. Routes are
-// tried in order. Exactly one of Destinations, Redirect and DirectResponse is set.
+// tried in order. Exactly one of Destinations, Redirect, DirectResponse and Delegate is set.
 type HTTPRoute struct {
-	Name string
+	// Origin is the object that the route stands in, where that is not the table's own: a
+	// delegate, or a RouteRule.
+	Origin Origin
+	Name   string
 	// Path is where the route stands in its object, such as spec.http[0], for messages.
 	Path string
 	// Matches are alternatives; none means every request.
@@ -33,12 +80,21 @@ type HTTPRoute struct {
 	Destinations   []Destination
 	Redirect       *Redirect
 	DirectResponse *DirectResponse
-	Rewrite        *Rewrite
+	// Delegate names the table that has the routes for these requests. The store puts them
+	// in its place; where it cannot, Problem says why.
+	Delegate *NamespacedName
+	Problem  DelegateProblem
+	Rewrite  *Rewrite
 	// Timeout of the whole request with its retries; zero means none.
 	Timeout time.Duration
 	// Retries is nil for the default policy; zero Attempts mean no retry.
 	Retries *Retries
+	Fault   *Fault
+	Mirrors []Mirror
+	CORS    *CORS
 	Headers HeaderOperations
+	// NoUpgrade refuses WebSockets, which are let through otherwise.
+	NoUpgrade bool
 }
 
 // HTTPMatch accepts a request that meets all of its conditions.
@@ -57,9 +113,25 @@ type HTTPMatch struct {
 	QueryParams    []NamedMatch
 	// Port is the service's port that was called; zero means any.
 	Port uint16
-	// SourceLabels and SourceNamespace choose the workloads that the match is for.
+	// SourceLabels and SourceNamespace choose the workloads that the match is for. A label
+	// whose key SourceService made asks for those behind a service.
 	SourceLabels    map[string]string
 	SourceNamespace string
+	// Gateways confine the match, as those of the table do; none leaves it as it is there.
+	Gateways []string
+	// StatPrefix names the statistics of what the match takes; empty for none.
+	StatPrefix string
+}
+
+// sourceService begins the key of a label that no Pod can have.
+const sourceService = "@service/"
+
+// SourceService returns the key of a label that workloads have which serve a host.
+func SourceService(host string) string { return sourceService + host }
+
+// ServiceOfSource returns the host of a key that SourceService made.
+func ServiceOfSource(key string) (host string, found bool) {
+	return strings.CutPrefix(key, sourceService)
 }
 
 // NamedMatch is a condition on a header or query parameter.
@@ -104,7 +176,15 @@ type Destination struct {
 type HeaderOperations struct {
 	Request  HeaderChange
 	Response HeaderChange
+	// Authority replaces the Host header; empty leaves it.
+	Authority string
 }
+
+func (h *HeaderOperations) isEmpty() bool {
+	return h.Authority == "" && h.Request.isEmpty() && h.Response.isEmpty()
+}
+
+func (c *HeaderChange) isEmpty() bool { return len(c.Set)+len(c.Add)+len(c.Remove) == 0 }
 
 // HeaderChange sets, adds and removes headers; Set and Add are sorted by name.
 type HeaderChange struct {
@@ -138,7 +218,10 @@ type RegexRewrite struct {
 
 // Redirect answers with a redirection.
 type Redirect struct {
-	URI       string
+	URI string
+	// PrefixRewrite replaces the prefix that was matched, instead of URI.
+	PrefixRewrite string
+
 	Authority string
 	Scheme    string
 	// Port replaces the port. Where it is zero, PortFromProtocol takes the scheme's own

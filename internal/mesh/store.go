@@ -21,10 +21,13 @@ type Store struct {
 	slices     map[string]map[string][]Endpoint // host → slice name → endpoints as observed
 	workloads  map[NamespacedName]*Workload
 
-	tables   map[ObjectID]*RouteTable
-	policies map[ObjectID]*Policy
-	byHost   map[string][]*RouteTable
-	policyOf map[string][]*Policy
+	said      map[ObjectID]*RouteTable
+	rules     map[string][]*RouteTable                 // host → what RouteRules say of it, in order
+	including map[NamespacedName]map[ObjectID]struct{} // delegate → tables that include it
+	tables    map[ObjectID]*RouteTable
+	policies  map[ObjectID]*Policy
+	byHost    map[string][]*RouteTable
+	policyOf  map[string][]*Policy
 
 	// Derived, kept so that a change is told only to those that it concerns.
 	labelled    labelIndex
@@ -59,6 +62,9 @@ func NewStore() *Store {
 		named:      map[NamespacedName]*Service{},
 		slices:     map[string]map[string][]Endpoint{},
 		workloads:  map[NamespacedName]*Workload{},
+		said:       map[ObjectID]*RouteTable{},
+		rules:      map[string][]*RouteTable{},
+		including:  map[NamespacedName]map[ObjectID]struct{}{},
 		tables:     map[ObjectID]*RouteTable{},
 		policies:   map[ObjectID]*Policy{},
 		byHost:     map[string][]*RouteTable{},

@@ -1,27 +1,10 @@
 package mesh
 
 import (
-	"maps"
 	"slices"
 )
 
-// SetRouteTable adds or replaces what an object says about routing.
-func (s *Store) SetRouteTable(table *RouteTable) {
-	s.mu.Lock()
-	defer s.release()
-	s.replaceTable(table.Origin.ObjectID, table)
-	s.touched[table.Origin.ObjectID] = table.Origin.Generation
-}
-
-// DeleteRouteTable removes what an object says about routing.
-func (s *Store) DeleteRouteTable(id ObjectID) {
-	s.mu.Lock()
-	defer s.release()
-	s.replaceTable(id, nil)
-	s.touched[id] = DeletedGeneration
-}
-
-// replaceTable puts a route table, or nothing, in the place of what the object said
+// replaceTable puts a route table, or nothing, in the place of what stood there
 // before. What is derived from route tables depends on which of them wins a host, so
 // that every table that shares a host with it is looked at again; no other is.
 func (s *Store) replaceTable(id ObjectID, table *RouteTable) {
@@ -37,7 +20,7 @@ func (s *Store) replaceTable(id ObjectID, table *RouteTable) {
 	neighbours := map[ObjectID]struct{}{id: {}}
 	for host := range hosts {
 		for _, t := range s.byHost[host] {
-			neighbours[t.Origin.ObjectID] = struct{}{}
+			neighbours[t.place()] = struct{}{}
 		}
 	}
 
@@ -60,9 +43,9 @@ func (s *Store) replaceTableOf(host string, before, after *RouteTable) {
 	if before != nil {
 		tables = slices.DeleteFunc(tables, func(t *RouteTable) bool { return t == before })
 	}
-	if after != nil && slices.Contains(after.Hosts, host) {
+	if after != nil && slices.Contains(after.Hosts, host) && AppliesTo(after.Gateways, MeshGateway) {
 		tables = append(tables, after)
-		slices.SortFunc(tables, func(a, b *RouteTable) int { return precedence(a.Origin, b.Origin) })
+		slices.SortFunc(tables, compareTables)
 	}
 	if len(tables) == 0 {
 		delete(s.byHost, host)
@@ -78,19 +61,38 @@ func (s *Store) replaceTableOf(host string, before, after *RouteTable) {
 	}
 }
 
-// selectionsOf returns the label sets that an object's destinations select, if it wins
+// compareTables orders the tables of a host: the oldest VirtualService wins it, and the
+// RouteRules have it where there is none.
+func compareTables(a, b *RouteTable) int {
+	switch {
+	case a.Rule != b.Rule && b.Rule:
+		return -1
+	case a.Rule != b.Rule:
+		return 1
+	}
+	return precedence(a.Origin, b.Origin)
+}
+
+// selectionsOf returns the label sets that a table's destinations select, if it wins
 // any of its hosts: otherwise nothing is routed by it.
 func (s *Store) selectionsOf(id ObjectID) []selection {
 	table := s.tables[id]
-	if table == nil || !slices.ContainsFunc(table.Hosts, func(host string) bool { return s.byHost[host][0] == table }) {
+	if table == nil || !slices.ContainsFunc(table.Hosts, func(host string) bool { return len(s.byHost[host]) > 0 && s.byHost[host][0] == table }) {
 		return nil
 	}
 	var selections []selection
-	for _, route := range table.HTTP {
-		for _, destination := range route.Destinations {
+	for i := range table.HTTP {
+		route := &table.HTTP[i]
+		add := func(destination *Destination) {
 			if len(destination.Labels) > 0 {
-				selections = append(selections, selection{destination.Host, destination.Labels})
+				selections = append(selections, selection{destination.Host, destination.Labels, table.OriginOf(route).ObjectID})
 			}
+		}
+		for j := range route.Destinations {
+			add(&route.Destinations[j])
+		}
+		for j := range route.Mirrors {
+			add(&route.Mirrors[j].Destination)
 		}
 	}
 	return selections
@@ -168,8 +170,4 @@ func precedence(a, b Origin) int {
 		return 1
 	}
 	return 0
-}
-
-func sortedObjects(set map[ObjectID]struct{}) []ObjectID {
-	return slices.SortedFunc(maps.Keys(set), ObjectID.Compare)
 }

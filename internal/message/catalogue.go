@@ -157,6 +157,36 @@ func NoMutualTLS(object mesh.ObjectID, path, host, server string) Finding {
 		"give the server a proxy with certificates and another mode than DISABLE, or remove tls from the policy: then each endpoint is called as it can be")
 }
 
+// Unreachable says that an earlier match takes all requests (FL0120).
+func Unreachable(object mesh.ObjectID, path, by string) Finding {
+	return codeUnreachable.finding(object, path,
+		"no request comes here: "+by+" takes them all", "put the more special match first, or remove this one")
+}
+
+// DelegateNotUsed says that a delegate's routes are not there (FL0121).
+func DelegateNotUsed(object mesh.ObjectID, path string, delegate mesh.NamespacedName, nested bool) Finding {
+	text := fmt.Sprintf("there is no VirtualService %s without hosts that this namespace sees", delegate)
+	if nested {
+		text = fmt.Sprintf("a delegate leaves requests to %s: one level only is followed", delegate)
+	}
+	return codeDelegate.finding(object, path, text,
+		"create it, or correct namespace and name; until then requests are answered 503")
+}
+
+// DelegateOutside says that a delegate's route gets no requests (FL0122).
+func DelegateOutside(object mesh.ObjectID, path string, root mesh.ObjectID) Finding {
+	return codeDelegateOutside.finding(object, path,
+		fmt.Sprintf("nothing that %s leaves to this object matches here", root),
+		"let path, port and source lie within those of the match that names the delegate")
+}
+
+// RuleClaimed says that a VirtualService has the host of a rule (FL0123).
+func RuleClaimed(object mesh.ObjectID, path, host string, winner mesh.ObjectID) Finding {
+	return codeRuleClaimed.finding(object, path,
+		fmt.Sprintf("host %s is routed by %s", host, winner),
+		"move the rule into it, or remove the host there")
+}
+
 // Claimed says that an older object has the Secret (FL0201).
 func Claimed(object mesh.ObjectID, path, secret string, winner mesh.ObjectID) Finding {
 	return codeClaimed.finding(object, path,

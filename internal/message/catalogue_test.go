@@ -48,6 +48,12 @@ var findings = map[string]message.Finding{
 	"NoMutualTLS":         message.NoMutualTLS(object, "spec.a", "reviews.prod.svc.cluster.local", "10.0.0.1:80"),
 	"RoutedHostShort":     message.RoutedHostShort(object, "spec.a", "reviews.prod", "reviews.prod.svc.cluster.local"),
 
+	"Unreachable":           message.Unreachable(object, "spec.a", "spec.http[0]"),
+	"DelegateNotUsed":       message.DelegateNotUsed(object, "spec.a", mesh.NamespacedName{Namespace: "prod", Name: "routes"}, false),
+	"DelegateNotUsedNested": message.DelegateNotUsed(object, "spec.a", mesh.NamespacedName{Namespace: "prod", Name: "routes"}, true),
+	"DelegateOutside":       message.DelegateOutside(object, "spec.a", object),
+	"RuleClaimed":           message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
+
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
 	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),
 	"ServiceAccountNotFound":     message.ServiceAccountNotFound(object, "spec.a", "reviews"),
@@ -184,7 +190,7 @@ func TestDocumentation(t *testing.T) {
 		"`<code> <field>: <what is wrong>; <what to do>`. Codes do not change their meaning.\n\n" +
 		"What makes the condition `Accepted` false keeps the object from being used as it stands: its last accepted\n" +
 		"version stays in use, and if there is none it is left out. What makes `ResolvedRefs` false concerns a part of\n" +
-		"the object only: the rest is in use.\n\n" +
+		"the object only: the rest is in use. Advice makes neither false, and stands in the message of `Accepted`.\n\n" +
 		"| code | reason | condition | what is wrong |\n| --- | --- | --- | --- |\n")
 	for _, entry := range message.Catalogue() {
 		fmt.Fprintf(&page, "| [%s](#%s) | %s | %s | %s |\n", entry.Code, strings.ToLower(entry.Code), entry.Reason, condition(entry.Topic), entry.Title)
@@ -213,8 +219,11 @@ func TestDocumentation(t *testing.T) {
 }
 
 func condition(topic message.Topic) string {
-	if topic == message.References {
+	switch topic {
+	case message.References:
 		return v1alpha1.ConditionResolvedRefs
+	case message.Advice:
+		return "none"
 	}
 	return v1alpha1.ConditionAccepted
 }

@@ -26,6 +26,9 @@ const (
 	ReasonPortNotFound   = "PortNotFound"
 	ReasonTLSMismatch    = "TLSMismatch"
 
+	ReasonUnreachable      = "Unreachable"
+	ReasonDelegateNotFound = "DelegateNotFound"
+
 	ReasonConflicted             = "Conflicted"
 	ReasonSecretNotOurs          = "SecretNotOurs"
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
@@ -143,6 +146,30 @@ var (
 		Cause: "`tls.mode` is `ISTIO_MUTUAL` or `MESH_MUTUAL`, and an endpoint of the host has no proxy with certificates (the label `mesh.fairlead.dev/tlsMode: mutual` says of a Pod that it has), or its mode is DISABLE. Calls to it fail, rather than go in plaintext.",
 		Fix:   "Give the server a proxy with certificates, or remove `tls` from the policy: then each endpoint is called by mutual TLS if it can be, and else in plaintext.",
 	}
+	codeUnreachable = Entry{
+		Code: "FL0120", Reason: ReasonUnreachable, Topic: Advice,
+		Title: "no request comes to a route, or to a match",
+		Cause: "Routes and their matches are tried in order, and an earlier one takes every request that this one would. What stands there has no effect. Only what can be told from the matches themselves is told: a shorter prefix before a longer one, a route without match before another, the same match twice.",
+		Fix:   "Put the more special match first, or remove it.",
+	}
+	codeDelegate = Entry{
+		Code: "FL0121", Reason: ReasonDelegateNotFound, Topic: References,
+		Title: "a delegate cannot be used",
+		Cause: "`delegate` names a VirtualService that does not exist, that is not visible to the object's namespace, that has hosts, or whose route names a delegate itself: one level only is followed. Requests for it are answered 503; the object's other routes serve.",
+		Fix:   "Create the VirtualService without `hosts`, correct the name, or put the routes of a delegate's delegate into it.",
+	}
+	codeDelegateOutside = Entry{
+		Code: "FL0122", Reason: ReasonUnreachable, Topic: References,
+		Title: "a delegate's route takes none of the requests that are left to it",
+		Cause: "A request has to match the route that names the delegate and then a route of the delegate. Here the paths, ports or callers exclude each other: a path has to lie within that of the naming route. A regular expression lies within a prefix never, as far as can be told.",
+		Fix:   "Let the path of the delegate's match begin with the prefix of the naming route, and its port and source be the same or unset.",
+	}
+	codeRuleClaimed = Entry{
+		Code: "FL0123", Reason: ReasonHostConflict, Topic: Acceptance,
+		Title: "a VirtualService has the host of a RouteRule",
+		Cause: "A VirtualService that names a host exactly, and applies to sidecars, claims it: RouteRules for the host are not used, whatever their precedence.",
+		Fix:   "Move the rule into the VirtualService, or remove the host there.",
+	}
 	codeClaimed = Entry{
 		Code: "FL0201", Reason: ReasonConflicted, Topic: Acceptance,
 		Title: "an older object claims the same Secret",
@@ -176,6 +203,7 @@ func Catalogue() []Entry {
 		codeFieldsConflict, codeRepeated, codeRetryOn, codeUnsatisfiable,
 		codeHostConflict, codeHostNotFound, codeSubsetNotFound, codePortNotFound,
 		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
+		codeUnreachable, codeDelegate, codeDelegateOutside, codeRuleClaimed,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}
 }

@@ -22,6 +22,8 @@ const (
 	// References findings say that something the object names does not exist; the
 	// rest of the object is in use.
 	References
+	// Advice keeps nothing from being used: it is told beside what is accepted.
+	Advice
 )
 
 // Finding is one thing that is wrong with an object.

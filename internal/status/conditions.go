@@ -25,14 +25,15 @@ const (
 
 // accepted says whether the spec is used as it stands. Whether another object has the
 // host is known only once translation has spoken.
-func (e *entry) accepted(rejected []message.Finding, translated bool) metav1.Condition {
+func (e *entry) accepted(rejected, advice []message.Finding, translated bool) metav1.Condition {
 	switch {
 	case len(rejected) > 0:
 		return isFalse(v1alpha1.ConditionAccepted, mostTelling(rejected), text(rejected))
 	case !translated:
 		return e.awaited(v1alpha1.ConditionAccepted)
 	}
-	return isTrue(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the spec is valid and in use")
+	words := append([]string{"the spec is valid and in use"}, lines(advice)...)
+	return isTrue(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, strings.Join(words, "\n"))
 }
 
 // resolvedRefs says whether what the object names exists.
@@ -144,7 +145,9 @@ func mostTelling(findings []message.Finding) string {
 }
 
 // text lists findings, one a line.
-func text(findings []message.Finding) string {
+func text(findings []message.Finding) string { return strings.Join(lines(findings), "\n") }
+
+func lines(findings []message.Finding) []string {
 	var lines []string
 	for i, f := range findings {
 		if i == maxFindings {
@@ -153,7 +156,7 @@ func text(findings []message.Finding) string {
 		}
 		lines = append(lines, f.String())
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // refusal words the first refusal, with what can be done about it.

@@ -69,7 +69,7 @@ func (e *entry) compute(now time.Time) {
 	}
 
 	conditions := make([]metav1.Condition, 0, len(conditionTypes))
-	conditions = append(conditions, e.accepted(rejected, translated))
+	conditions = append(conditions, e.accepted(rejected, about(findings, message.Advice), translated))
 	conditions = append(conditions, e.resolvedRefs(about(findings, message.References), len(rejected) > 0, translated))
 	conditions = append(conditions, e.programmedCondition(len(rejected) > 0, served && !e.suspended))
 	conditions = append(conditions, e.ready(conditions, served && !e.suspended))

@@ -10,8 +10,10 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 )
 
 // noTimeout lets an answer take as long as it takes; Envoy's own default is 15 s.
@@ -35,7 +37,12 @@ func (p *portRoutes) action(route *mesh.HTTPRoute) routeAction {
 		p.largestBody = max(p.largestBody, len(route.DirectResponse.Body))
 		return routeAction{respond: directResponse(route.DirectResponse)}
 	}
-	forward := p.forward(route)
+	var forward *routev3.RouteAction
+	if route.Problem == 0 {
+		forward = p.forward(route)
+	} else {
+		p.find(message.DelegateNotUsed(p.object, route.Path+".delegate", *route.Delegate, route.Problem == mesh.DelegateNested))
+	}
 	if forward == nil {
 		return routeAction{respond: &routev3.DirectResponseAction{Status: http.StatusServiceUnavailable}}
 	}
@@ -62,7 +69,17 @@ func (a routeAction) apply(route *routev3.Route, match *mesh.HTTPMatch) {
 // forward shares requests out among the destinations that have a weight. With none there
 // is nothing to forward to.
 func (p *portRoutes) forward(route *mesh.HTTPRoute) *routev3.RouteAction {
-	action := &routev3.RouteAction{Timeout: durationpb.New(route.Timeout), RetryPolicy: retryPolicy(route.Retries)}
+	action := &routev3.RouteAction{
+		Timeout:               durationpb.New(route.Timeout),
+		RetryPolicy:           retryPolicy(route.Retries),
+		RequestMirrorPolicies: p.mirrors(route.Mirrors),
+	}
+	if route.Headers.Authority != "" {
+		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: route.Headers.Authority}
+	}
+	if route.NoUpgrade {
+		action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: webSocket, Enabled: wrapperspb.Bool(false)}}
+	}
 	var shares []*routev3.WeightedCluster_ClusterWeight
 	for i := range route.Destinations {
 		destination := &route.Destinations[i]
@@ -104,7 +121,7 @@ func applyRewrite(action *routev3.RouteAction, rewrite *mesh.Rewrite, match *mes
 	case rewrite.URI != "":
 		action.PrefixRewrite = rewrite.URI
 	}
-	if rewrite.Authority != "" {
+	if rewrite.Authority != "" && action.HostRewriteSpecifier == nil {
 		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: rewrite.Authority}
 	}
 }
@@ -127,6 +144,9 @@ func redirect(r *mesh.Redirect, called uint16) *routev3.RedirectAction {
 	}
 	if r.URI != "" {
 		action.PathRewriteSpecifier = &routev3.RedirectAction_PathRedirect{PathRedirect: r.URI}
+	}
+	if r.PrefixRewrite != "" {
+		action.PathRewriteSpecifier = &routev3.RedirectAction_PrefixRewrite{PrefixRewrite: r.PrefixRewrite}
 	}
 	if r.Scheme != "" {
 		action.SchemeRewriteSpecifier = &routev3.RedirectAction_SchemeRedirect{SchemeRedirect: r.Scheme}

@@ -84,10 +84,17 @@ func sourceLabels(view mesh.View, workload *mesh.Workload) string {
 		for key := range sourceLabelKeys(view, host) {
 			if value, found := workload.Labels[key]; found {
 				seen[key] = value
+			} else if host, found := mesh.ServiceOfSource(key); found && serves(view, workload, host) {
+				seen[key] = ""
 			}
 		}
 	}
 	return mesh.LabelText(seen)
+}
+
+// serves reports whether a workload is behind the service of a host.
+func serves(view mesh.View, workload *mesh.Workload, host string) bool {
+	return slices.ContainsFunc(view.Serving(workload.Key()), func(serving mesh.ServingPort) bool { return serving.Host == host })
 }
 
 // sourceLabelKeys returns the keys of the callers' labels that a host's routes look at.

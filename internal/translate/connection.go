@@ -55,8 +55,8 @@ func (b *build) connectionManager(statPrefix string) *hcmv3.HttpConnectionManage
 		// answer: a request may be on its way on it. Envoy does not spare one that had no
 		// request yet, of which a pool has some: see callersAge.
 		Http1SafeMaxConnectionDuration: true,
-		UpgradeConfigs:                 []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		HttpFilters:                    []*hcmv3.HttpFilter{router},
+		UpgradeConfigs:                 []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: webSocket}},
+		HttpFilters:                    routeFilters,
 	}
 }
 
@@ -88,6 +88,7 @@ func (b *build) scopedRoutes(header string) *hcmv3.HttpConnectionManager_ScopedR
 // applicationManager forwards every request to the application behind the proxy.
 func (b *build) applicationManager(name, cluster string) *hcmv3.HttpConnectionManager {
 	manager := b.connectionManager(name)
+	manager.HttpFilters = []*hcmv3.HttpFilter{router} // the caller's proxy has seen to the rest
 	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{

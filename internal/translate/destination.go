@@ -40,7 +40,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 	}
 	service := p.view.Service(d.Host)
 	if service == nil {
-		finding := message.HostNotFound(p.table.Origin.ObjectID, d.Path+".host", d.Host)
+		finding := message.HostNotFound(p.object, d.Path+".host", d.Host)
 		return wanted, &finding
 	}
 	if d.Port == 0 {
@@ -50,7 +50,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 		}
 	}
 	if _, found := service.Port(wanted); !found {
-		finding := message.PortNotFound(p.table.Origin.ObjectID, d.Path+".port", d.Host, d.Port, portNumbers(service))
+		finding := message.PortNotFound(p.object, d.Path+".port", d.Host, d.Port, portNumbers(service))
 		return wanted, &finding
 	}
 	return wanted, nil
@@ -67,7 +67,7 @@ func (p *portRoutes) destinationSubset(d *mesh.Destination) *message.Finding {
 	if _, found := policy.Subset(d.Subset); found {
 		return nil
 	}
-	finding := message.SubsetNotFound(p.table.Origin.ObjectID, d.Path+".subset", d.Host, d.Subset, subsetNames(policy))
+	finding := message.SubsetNotFound(p.object, d.Path+".subset", d.Host, d.Subset, subsetNames(policy))
 	return &finding
 }
 
@@ -93,7 +93,7 @@ func subsetNames(policy *mesh.Policy) []string {
 
 // share is a destination with its part of the requests and its own header operations.
 func share(cluster string, d *mesh.Destination) *routev3.WeightedCluster_ClusterWeight {
-	return &routev3.WeightedCluster_ClusterWeight{
+	built := &routev3.WeightedCluster_ClusterWeight{
 		Name:                    cluster,
 		Weight:                  wrapperspb.UInt32(max(d.Weight, 1)),
 		RequestHeadersToAdd:     headersToAdd(d.Headers.Request),
@@ -101,9 +101,13 @@ func share(cluster string, d *mesh.Destination) *routev3.WeightedCluster_Cluster
 		ResponseHeadersToAdd:    headersToAdd(d.Headers.Response),
 		ResponseHeadersToRemove: d.Headers.Response.Remove,
 	}
+	if d.Headers.Authority != "" {
+		built.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: d.Headers.Authority}
+	}
+	return built
 }
 
 func changesHeaders(s *routev3.WeightedCluster_ClusterWeight) bool {
-	return len(s.RequestHeadersToAdd)+len(s.RequestHeadersToRemove)+
+	return s.HostRewriteSpecifier != nil || len(s.RequestHeadersToAdd)+len(s.RequestHeadersToRemove)+
 		len(s.ResponseHeadersToAdd)+len(s.ResponseHeadersToRemove) > 0
 }

@@ -159,14 +159,13 @@ func (b *build) addressManager() *hcmv3.HttpConnectionManager {
 		}}}),
 	}}
 	manager.RouteSpecifier = b.scopedRoutes(destinationHeader)
-	manager.HttpFilters = []*hcmv3.HttpFilter{
+	manager.HttpFilters = append([]*hcmv3.HttpFilter{
 		httpFilter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 			Mutations: &headermutationv3.Mutations{RequestMutations: []*mutationv3.HeaderMutation{{
 				Action: &mutationv3.HeaderMutation_Remove{Remove: destinationHeader},
 			}}},
 		}),
-		router,
-	}
+	}, routeFilters...)
 	return manager
 }
 

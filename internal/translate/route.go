@@ -49,6 +49,7 @@ func (b *build) routes() {
 	tables := b.view.Routes(r.host)
 	if len(tables) > 0 {
 		r.table = tables[0]
+		b.findUnreachable(r.table)
 	}
 	b.findConflicts(tables)
 	r.findUnrouted()
@@ -87,8 +88,26 @@ func (b *build) calledPorts(r *hostRoutes) []mesh.ServicePort {
 // findConflicts tells the tables that lost the host to an older one.
 func (b *build) findConflicts(tables []*mesh.RouteTable) {
 	for i, table := range tables {
-		if i > 0 {
-			b.find(message.HostConflict(table.Origin.ObjectID, "spec.hosts", b.unit.Host, tables[0].Origin.ObjectID))
+		for _, id := range table.Objects() {
+			switch {
+			case i == 0:
+			case table.Rule:
+				b.find(message.RuleClaimed(id, hostsPath(table), b.unit.Host, tables[0].Origin.ObjectID))
+			default:
+				b.find(message.HostConflict(id, hostsPath(table), b.unit.Host, tables[0].Origin.ObjectID))
+			}
+		}
+	}
+}
+
+// findUnreachable tells routes that no request comes to, where it takes several objects to
+// see that; of one alone package convert tells.
+func (b *build) findUnreachable(table *mesh.RouteTable) {
+	for _, u := range table.Unreachable() {
+		route, by := &table.HTTP[u.Route], &table.HTTP[u.By]
+		id, other := table.OriginOf(route).ObjectID, table.OriginOf(by).ObjectID
+		if id != other {
+			b.find(message.Unreachable(id, route.PathOf(u.Match), other.String()+" "+by.PathOf(u.ByMatch)))
 		}
 	}
 }
@@ -98,17 +117,27 @@ func (r *hostRoutes) findUnrouted() {
 	if r.table == nil {
 		return
 	}
-	id := r.table.Origin.ObjectID
-	switch {
-	case r.service == nil:
-		if service := shortName(r.view, r.host); service != nil {
-			r.find(message.RoutedHostShort(id, "spec.hosts", r.host, service.Host))
-		} else if parts := strings.Split(r.host, "."); len(parts) > 3 && parts[2] == "svc" {
-			r.find(message.RoutedHostNotFound(id, "spec.hosts", r.host))
+	path := hostsPath(r.table)
+	for _, id := range r.table.Objects() {
+		switch {
+		case r.service == nil:
+			if service := shortName(r.view, r.host); service != nil {
+				r.find(message.RoutedHostShort(id, path, r.host, service.Host))
+			} else if parts := strings.Split(r.host, "."); len(parts) > 3 && parts[2] == "svc" {
+				r.find(message.RoutedHostNotFound(id, path, r.host))
+			}
+		case !slices.ContainsFunc(r.service.Ports, func(p mesh.ServicePort) bool { return p.Protocol.IsHTTP() }):
+			r.find(message.PortNotHTTP(id, path, r.host))
 		}
-	case !slices.ContainsFunc(r.service.Ports, func(p mesh.ServicePort) bool { return p.Protocol.IsHTTP() }):
-		r.find(message.PortNotHTTP(id, "spec.hosts", r.host))
 	}
+}
+
+// hostsPath is the field by which the objects of a table name their hosts.
+func hostsPath(table *mesh.RouteTable) string {
+	if table.Rule {
+		return "spec.destination"
+	}
+	return "spec.hosts"
 }
 
 // origin is the object without which the host would not be called at all.
@@ -117,7 +146,7 @@ func (r *hostRoutes) origin() []mesh.ObjectID {
 	case r.service != nil:
 		return []mesh.ObjectID{r.service.Origin.ObjectID}
 	case r.table != nil:
-		return []mesh.ObjectID{r.table.Origin.ObjectID}
+		return r.table.Objects()
 	}
 	return nil
 }
@@ -127,12 +156,16 @@ func (r *hostRoutes) origin() []mesh.ObjectID {
 func (r *hostRoutes) configuration(port mesh.ServicePort) (*routev3.RouteConfiguration, []string, []mesh.ObjectID) {
 	name := RouteName(r.host, port.Number)
 	p := &portRoutes{hostRoutes: r, port: port.Number, owners: r.origin()}
-	if r.table != nil && port.Protocol.IsHTTP() {
-		p.owners = append(p.owners, r.table.Origin.ObjectID)
+	routed := r.table != nil && port.Protocol.IsHTTP()
+	if routed {
+		if !r.table.Rule {
+			p.owners = append(p.owners, r.table.Origin.ObjectID)
+		}
 		for i := range r.table.HTTP {
 			p.addRoute(&r.table.HTTP[i])
 		}
-	} else {
+	}
+	if !routed || r.table.Rule {
 		p.addDefault()
 	}
 	configuration := &routev3.RouteConfiguration{
@@ -159,7 +192,9 @@ const envoyBodyLimit = 4096
 // portRoutes collects the routes of one port.
 type portRoutes struct {
 	*hostRoutes
-	port        uint16
+	port uint16
+	// object is the one whose route is being built.
+	object      mesh.ObjectID
 	built       []*routev3.Route
 	requires    []string
 	owners      []mesh.ObjectID
@@ -185,14 +220,19 @@ func (p *portRoutes) addDefault() {
 // this caller. What the route says wrongly is found for every caller alike.
 func (p *portRoutes) addRoute(route *mesh.HTTPRoute) {
 	before := *p
+	p.object = p.table.OriginOf(route).ObjectID
+	p.owners = append(p.owners, p.object)
+	if route.Problem == mesh.DelegateOutside {
+		p.find(message.DelegateOutside(p.object, route.Path+".match", p.table.Origin.ObjectID))
+		return
+	}
 	action := p.action(route)
 	if len(route.Matches) == 0 {
-		p.addMatch(route, &mesh.HTTPMatch{}, routeName(p.table, route, -1), action)
+		p.addMatch(route, &mesh.HTTPMatch{}, -1, action)
 	}
 	for i := range route.Matches {
-		match := &route.Matches[i]
-		if p.concerns(match) {
-			p.addMatch(route, match, routeName(p.table, route, i), action)
+		if match := &route.Matches[i]; p.concerns(match) {
+			p.addMatch(route, match, i, action)
 		}
 	}
 	if len(p.built) == len(before.built) {
@@ -204,21 +244,24 @@ func (p *portRoutes) addRoute(route *mesh.HTTPRoute) {
 func (p *portRoutes) concerns(match *mesh.HTTPMatch) bool {
 	return (match.Port == 0 || match.Port == p.port) &&
 		(match.SourceNamespace == "" || match.SourceNamespace == p.callerNamespace) &&
-		mesh.Selects(match.SourceLabels, p.callerLabels)
+		mesh.Selects(match.SourceLabels, p.callerLabels) && mesh.AppliesTo(match.Gateways, mesh.MeshGateway)
 }
 
-func (p *portRoutes) addMatch(route *mesh.HTTPRoute, match *mesh.HTTPMatch, name string, action routeAction) {
-	built := &routev3.Route{Name: name, Match: routeMatch(match)}
+func (p *portRoutes) addMatch(route *mesh.HTTPRoute, match *mesh.HTTPMatch, index int, action routeAction) {
+	built := &routev3.Route{Name: routeName(p.object, route, index), Match: routeMatch(match), StatPrefix: match.StatPrefix}
 	action.apply(built, match)
 	applyHeaders(built, route.Headers)
+	built.TypedPerFilterConfig = filterConfig(route)
 	p.built = append(p.built, built)
 }
 
 // routeName says in access logs which line of which object a request followed.
-func routeName(table *mesh.RouteTable, route *mesh.HTTPRoute, match int) string {
-	name := route.Name
-	if name == "" {
-		name = strings.TrimPrefix(route.Path, "spec.")
+func routeName(object mesh.ObjectID, route *mesh.HTTPRoute, match int) string {
+	name := object.Namespace + "/" + object.Name
+	if route.Name != "" {
+		name += "/" + route.Name
+	} else if place, found := strings.CutPrefix(route.Path, "spec."); found {
+		name += "/" + place
 	}
 	if match >= 0 {
 		switch given := route.Matches[match].Name; {
@@ -228,5 +271,5 @@ func routeName(table *mesh.RouteTable, route *mesh.HTTPRoute, match int) string 
 			name += fmt.Sprintf(".match[%d]", match)
 		}
 	}
-	return table.Origin.Namespace + "/" + table.Origin.Name + "/" + name
+	return name
 }
