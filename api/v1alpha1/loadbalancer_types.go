@@ -17,11 +17,11 @@ type LoadBalancerSettings struct {
 	// +optional
 	ConsistentHash *ConsistentHashLB `json:"consistentHash,omitempty"`
 
-	// Preferences between localities, in place of the mesh's.
+	// Preferences between localities, in place of the Service's trafficDistribution.
 	// +optional
 	LocalityLbSetting *LocalityLbSetting `json:"localityLbSetting,omitempty"`
 
-	// Keep traffic within the zone, in proportion to its endpoints, in place of the mesh's.
+	// Keep traffic within the zone, in proportion to its endpoints.
 	// +optional
 	ZoneAwareLbSetting *ZoneAwareLbSetting `json:"zoneAwareLbSetting,omitempty"`
 
@@ -60,11 +60,11 @@ type ConsistentHashLB struct {
 	// +kubebuilder:validation:MaxLength=256
 	HTTPQueryParameterName string `json:"httpQueryParameterName,omitempty"`
 
-	// Use a hash ring (also when no algorithm is set).
+	// Use a hash ring. When one of n endpoints goes, up to two of n keys move.
 	// +optional
 	RingHash *RingHash `json:"ringHash,omitempty"`
 
-	// Use a Maglev table.
+	// Use a Maglev table (also when no algorithm is set).
 	// +optional
 	Maglev *Maglev `json:"maglev,omitempty"`
 
@@ -145,7 +145,7 @@ type WarmupConfiguration struct {
 	// +kubebuilder:validation:Maximum=100
 	MinimumPercent *Double `json:"minimumPercent,omitempty"`
 
-	// How the share grows; 1.0: linearly, more: faster at first. Unset: 1.0.
+	// How the share grows; 1.0: linearly, more: faster at first; no less. Unset: 1.0.
 	// +optional
 	// +nullable
 	// +kubebuilder:validation:Minimum=0
@@ -178,7 +178,7 @@ type LocalityLbSetting struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	FailoverPriority []string `json:"failoverPriority,omitempty"`
 
-	// Whether localities count at all. Unset: the mesh's setting.
+	// Whether localities count at all. Unset: they do.
 	// +optional
 	// +nullable
 	Enabled *bool `json:"enabled,omitempty"`
@@ -219,7 +219,7 @@ type LocalityFailover struct {
 // ZoneAwareLbSetting keeps traffic within the caller's zone while that has its share of
 // the region's endpoints.
 type ZoneAwareLbSetting struct {
-	// Whether it is on. Unset: the mesh's setting.
+	// Whether it is on. Unset: it is.
 	// +optional
 	// +nullable
 	Enabled *bool `json:"enabled,omitempty"`

@@ -23,6 +23,14 @@ var withoutSource = []string{"MeshCertificate"}
 var extensions = []string{
 	"destination.labels{} string",
 	"mirror.labels{} string",
+	"activeHealthCheck object",
+	"activeHealthCheck.healthyThreshold integer",
+	"activeHealthCheck.interval string",
+	"activeHealthCheck.path string",
+	"activeHealthCheck.protocol string GRPC|HTTP|TCP",
+	"activeHealthCheck.service string",
+	"activeHealthCheck.timeout string",
+	"activeHealthCheck.unhealthyThreshold integer",
 }
 
 // ownValue is one that Fairlead knows besides the source's: its own name for ISTIO_MUTUAL.

@@ -21,6 +21,11 @@ type TrafficPolicy struct {
 	// +optional
 	TLS *ClientTLSSettings `json:"tls,omitempty"`
 
+	// Ask endpoints how they are, and use those that say well. Fairlead's own extension.
+	// Unset: what Kubernetes says of them.
+	// +optional
+	ActiveHealthCheck *ActiveHealthCheck `json:"activeHealthCheck,omitempty"`
+
 	// Policies for single ports. A group of settings that a port's policy leaves unset has
 	// its built-in values there; it is not taken from the policy around it.
 	// +optional
@@ -63,6 +68,11 @@ type PortTrafficPolicy struct {
 	// TLS towards the port.
 	// +optional
 	TLS *ClientTLSSettings `json:"tls,omitempty"`
+
+	// Ask endpoints how they are, and use those that say well. Fairlead's own extension.
+	// Unset: what Kubernetes says of them.
+	// +optional
+	ActiveHealthCheck *ActiveHealthCheck `json:"activeHealthCheck,omitempty"`
 }
 
 // ConnectionPoolSettings limit connections and requests, per calling proxy.
@@ -95,7 +105,8 @@ type TCPSettings struct {
 	// +optional
 	MaxConnectionDuration *Duration `json:"maxConnectionDuration,omitempty"`
 
-	// How long a connection may be silent; 0s: no limit. Unset: 1h.
+	// How long a connection may be silent; 0s: no limit. Unset: no limit where bytes are
+	// carried, http.idleTimeout for requests.
 	// +optional
 	IdleTimeout *DurationOrZero `json:"idleTimeout,omitempty"`
 }
@@ -142,11 +153,12 @@ type HTTPSettings struct {
 	// +kubebuilder:validation:Minimum=0
 	MaxRetries int32 `json:"maxRetries,omitempty"`
 
-	// How long a connection may be without requests. Unset: 1h.
+	// How long a connection may be without requests. Unset: tcp.idleTimeout, or else 1h.
 	// +optional
 	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
 
-	// Whether HTTP/1.1 requests go on as HTTP/2. DEFAULT or unset: the mesh's setting.
+	// Whether HTTP/1.1 requests go on as HTTP/2. DEFAULT or unset: only to
+	// ports that are said to speak it.
 	// +optional
 	// +kubebuilder:validation:Enum=DEFAULT;DO_NOT_UPGRADE;UPGRADE
 	H2UpgradePolicy string `json:"h2UpgradePolicy,omitempty"`
@@ -213,7 +225,8 @@ type OutlierDetection struct {
 	// +optional
 	BaseEjectionTime *Duration `json:"baseEjectionTime,omitempty"`
 
-	// The largest share of endpoints out at one time, in percent. 0 or unset: 10.
+	// The largest share of endpoints out at one time, in percent. 0 or unset: 10, but always
+	// one.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -232,6 +245,49 @@ type OutlierDetection struct {
 	// +kubebuilder:validation:items:Minimum=100
 	// +kubebuilder:validation:items:Maximum=599
 	OutlierDetectionHTTPErrorCodes []int32 `json:"outlierDetectionHttpErrorCodes,omitempty"`
+}
+
+// ActiveHealthCheck has each calling proxy ask each endpoint, at the port that it serves.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || self.protocol == 'HTTP'",message="activeHealthCheck.path is for protocol HTTP: remove it, or change protocol"
+// +kubebuilder:validation:XValidation:rule="!has(self.service) || self.protocol == 'GRPC'",message="activeHealthCheck.service is for protocol GRPC: remove it, or change protocol"
+type ActiveHealthCheck struct {
+	// HTTP: a GET that is to be answered 200; GRPC: gRPC's health service; TCP: a
+	// connection.
+	// +required
+	// +kubebuilder:validation:Enum=HTTP;GRPC;TCP
+	Protocol string `json:"protocol"`
+
+	// The path to ask for, by HTTP. Unset: /.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Path string `json:"path,omitempty"`
+
+	// The service to ask for, by GRPC. Unset: the server as a whole.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Service string `json:"service,omitempty"`
+
+	// Time between two checks of an endpoint. Unset: 10s.
+	// +optional
+	Interval *Duration `json:"interval,omitempty"`
+
+	// How long the answer may take. Unset: 1s.
+	// +optional
+	Timeout *Duration `json:"timeout,omitempty"`
+
+	// Good answers in a row until an endpoint is used again; a new one is used after the
+	// first. 0 or unset: 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	HealthyThreshold int32 `json:"healthyThreshold,omitempty"`
+
+	// Failures in a row until an endpoint is not used any more. 0 or unset: 3.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	UnhealthyThreshold int32 `json:"unhealthyThreshold,omitempty"`
 }
 
 // Values of ClientTLSSettings.Mode.
@@ -287,14 +343,17 @@ type ClientTLSSettings struct {
 	// +kubebuilder:validation:MaxLength=253
 	CredentialName string `json:"credentialName,omitempty"`
 
-	// Names of which the server's certificate must carry one. Unset: the request's host.
+	// Names of which the server's certificate must carry one: DNS names, IP addresses or
+	// URIs. Unset: sni, or else the request's host; with the mesh's own certificates, the
+	// service accounts of the host's Pods.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=2048
 	SubjectAltNames []string `json:"subjectAltNames,omitempty"`
 
-	// Server name to ask for. Unset: the request's host.
+	// Server name to ask for. Unset: the request's host, or the policy's where there are no
+	// requests; with the mesh's own certificates, none.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	SNI string `json:"sni,omitempty"`

@@ -33,8 +33,8 @@ type target struct {
 	Port   mesh.ServicePort
 	Labels map[string]string
 	Owners []mesh.ObjectID
-	// TLS is what the host's policy says of it.
-	TLS mesh.TLSRule
+	// Traffic is what the host's policy says of it.
+	Traffic mesh.Traffic
 }
 
 // targets returns all clusters of a host: for each port one of all its endpoints, one
@@ -45,24 +45,24 @@ func targets(view mesh.View, service *mesh.Service) []target {
 	policies, selected := view.Policies(service.Host), view.LabelSubsets(service.Host)
 	for _, port := range service.Ports {
 		named := map[string]struct{}{}
-		add := func(subset string, labels map[string]string, tls mesh.TLSRule, owners ...mesh.ObjectID) {
+		add := func(subset string, labels map[string]string, traffic mesh.Traffic, owners ...mesh.ObjectID) {
 			name := ClusterName(service.Host, port.Number, subset)
 			if _, found := named[name]; !found {
 				named[name] = struct{}{}
-				if tls.Path != "" {
+				if !traffic.IsZero() {
 					owners = append(slices.Clone(owners), policies[0].Origin.ObjectID)
 				}
-				all = append(all, target{name, port, labels, append(owners, owner), tls})
+				all = append(all, target{name, port, labels, append(owners, owner), traffic})
 			}
 		}
 		var policy mesh.Policy
 		if len(policies) > 0 {
 			policy = *policies[0]
 		}
-		general := policy.TLSFor("", port.Number)
+		general := policy.For("", port.Number)
 		add("", nil, general)
 		for _, subset := range policy.Subsets {
-			add(subset.Name, subset.Labels, policy.TLSFor(subset.Name, port.Number), policy.Origin.ObjectID)
+			add(subset.Name, subset.Labels, policy.For(subset.Name, port.Number), policy.Origin.ObjectID)
 		}
 		for _, subset := range selected {
 			add(mesh.LabelText(subset.Labels), subset.Labels, general, subset.Selectors...)
@@ -91,7 +91,7 @@ func (b *build) clusters() {
 	secure := b.secure()
 	for _, t := range targets(b.view, service) {
 		cluster := b.discoveredCluster(t.Name, t.Port.Protocol, age)
-		secure(cluster, t.TLS.Mode)
+		secure(cluster, t.Traffic.Mode())
 		b.add(Resource{
 			TypeURL: ClusterType,
 			Name:    t.Name,
@@ -133,18 +133,18 @@ func (b *build) discoveredCluster(name string, protocol mesh.Protocol, age *dura
 }
 
 // secure returns what has a cluster of the unit's host speak mutual TLS as it should.
-func (b *build) secure() func(*clusterv3.Cluster, mesh.ClientTLS) {
+func (b *build) secure() func(*clusterv3.Cluster, mesh.TLSMode) {
 	socket := towardsNobody
 	accounts := b.view.Accounts(b.unit.Host)
 	able := b.unit.Certified && len(accounts) > 0
 	if able {
 		socket = towards(accounts, b.view.Settings().TrustDomain)
 	}
-	return func(cluster *clusterv3.Cluster, mode mesh.ClientTLS) {
+	return func(cluster *clusterv3.Cluster, mode mesh.TLSMode) {
 		switch {
-		case mode == mesh.TLSMutual:
+		case mode == mesh.TLSMesh:
 			cluster.TransportSocket = socket
-		case mode == mesh.TLSAuto && able:
+		case mode == "" && able:
 			cluster.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{{
 				Name: "mutual", Match: mutualEndpoint, TransportSocket: socket,
 			}}

@@ -39,7 +39,7 @@ func (b *build) endpoints() {
 
 // checkTLS finds an endpoint to which callers do not speak as a policy wants it.
 func (b *build) checkTLS(all []mesh.Endpoint, t target) {
-	if t.TLS.Mode == mesh.TLSAuto {
+	if t.Traffic.TLS == nil {
 		return
 	}
 	object := b.view.Policies(b.unit.Host)[0].Origin.ObjectID
@@ -47,10 +47,10 @@ func (b *build) checkTLS(all []mesh.Endpoint, t target) {
 		switch {
 		case !t.has(e):
 			continue
-		case t.TLS.Mode == mesh.TLSDisable && e.MTLS == mesh.MTLSStrict:
-			b.find(message.PlaintextRefused(object, t.TLS.Path, b.unit.Host, e.Workload))
-		case t.TLS.Mode == mesh.TLSMutual && (e.MTLS == "" || e.MTLS == mesh.MTLSDisable && !t.Port.Protocol.IsHTTP()):
-			b.find(message.NoMutualTLS(object, t.TLS.Path, b.unit.Host, netip.AddrPortFrom(e.Address, e.Port).String()))
+		case t.Traffic.Mode() == mesh.TLSDisable && e.MTLS == mesh.MTLSStrict:
+			b.find(message.PlaintextRefused(object, t.Traffic.TLS.Path+".mode", b.unit.Host, e.Workload))
+		case t.Traffic.Mode() == mesh.TLSMesh && (e.MTLS == "" || e.MTLS == mesh.MTLSDisable && !t.Port.Protocol.IsHTTP()):
+			b.find(message.NoMutualTLS(object, t.Traffic.TLS.Path+".mode", b.unit.Host, netip.AddrPortFrom(e.Address, e.Port).String()))
 		default:
 			continue
 		}

@@ -136,9 +136,9 @@ func TestACallerWithoutCertificates(t *testing.T) {
 	t.Parallel()
 	p := (&pair{caller: "bare", change: func(store *mesh.Store) {
 		store.SetPolicy(&mesh.Policy{
-			Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "DestinationRule", Namespace: "default", Name: "reviews"}},
-			Host:   "reviews.default.svc.cluster.local",
-			TLS:    []mesh.TLSRule{{Port: 82, Mode: mesh.TLSMutual, Path: "spec"}},
+			Origin:  mesh.Origin{ObjectID: mesh.ObjectID{Kind: "DestinationRule", Namespace: "default", Name: "reviews"}},
+			Host:    "reviews.default.svc.cluster.local",
+			Traffic: mesh.Traffic{Ports: []mesh.PortTraffic{{Port: 82, Traffic: mesh.Traffic{TLS: &mesh.ClientTLS{Mode: mesh.TLSMesh, Path: "spec"}}}}},
 		})
 	}}).start(t)
 	g := NewWithT(t)

@@ -239,6 +239,15 @@ func (m *randomMesh) changeTable() string {
 	return fmt.Sprintf("%+v", table)
 }
 
+// traffic says something of some groups, or nothing.
+func (m *randomMesh) traffic() mesh.Traffic {
+	traffic := mesh.Traffic{}
+	if m.random.IntN(2) == 0 {
+		traffic.TLS = &mesh.ClientTLS{Path: "spec.tls", Mode: pick(m, []mesh.TLSMode{mesh.TLSDisable, mesh.TLSMesh})}
+	}
+	return traffic
+}
+
 func (m *randomMesh) changePolicy() string {
 	policy := &mesh.Policy{Origin: m.origin("DestinationRule"), Host: m.routedHost()}
 	if m.random.IntN(4) == 0 {
@@ -252,10 +261,8 @@ func (m *randomMesh) changePolicy() string {
 		}
 	}
 	if m.random.IntN(2) == 0 {
-		policy.TLS = []mesh.TLSRule{{
-			Subset: pick(m, []string{"", "v1"}), Port: pick(m, []uint16{0, 80}), Path: "spec.tls",
-			Mode: pick(m, []mesh.ClientTLS{mesh.TLSAuto, mesh.TLSDisable, mesh.TLSMutual}),
-		}}
+		policy.Traffic = m.traffic()
+		policy.Traffic.Ports = []mesh.PortTraffic{{Port: pick(m, []uint16{80, 8080}), Traffic: m.traffic()}}
 	}
 	m.policies[policy.Origin.ObjectID] = policy
 	m.store.SetPolicy(policy)

@@ -38,7 +38,7 @@ var unimplemented = map[string][]string{
 // policyFields lists those of a traffic policy, at all places where there is one.
 func policyFields(policy string) []string {
 	var fields []string
-	for _, group := range []string{"connectionPool", "loadBalancer", "outlierDetection"} {
+	for _, group := range []string{"activeHealthCheck", "connectionPool", "loadBalancer", "outlierDetection"} {
 		fields = append(fields, policy+"."+group, policy+".portLevelSettings[]."+group)
 	}
 	for _, group := range []string{"proxyProtocol", "retryBudget", "tunnel"} {
