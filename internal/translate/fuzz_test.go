@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/translate"
+	"fairlead.dev/fairlead/test/schema"
 )
 
 // FuzzObjects gives a mesh any VirtualService and DestinationRule, as YAML. Translating
@@ -35,14 +37,14 @@ func FuzzObjects(f *testing.F) {
 		fill(store)
 		accepted := true
 		if object, ok := readObject[v1alpha1.VirtualService](routes); ok {
-			accepted = rules.accepts(t, "VirtualService", object)
+			accepted = len(rules.faults(t, "VirtualService", object)) == 0
 			object.Namespace, object.Name = "default", "reviews"
 			if table, _ := convert.RouteTable(object, convert.Options{}); table != nil {
 				store.SetRouteTable(table)
 			}
 		}
 		if object, ok := readObject[v1alpha1.DestinationRule](rule); ok {
-			accepted = rules.accepts(t, "DestinationRule", object) && accepted
+			accepted = len(rules.faults(t, "DestinationRule", object)) == 0 && accepted
 			object.Namespace, object.Name = "default", "reviews"
 			if policy, _ := convert.Policy(object, convert.Options{}); policy != nil {
 				store.SetPolicy(policy)
@@ -131,4 +133,25 @@ func wire(t *testing.T, resource translate.Resource) []byte {
 		t.Errorf("%s: %v", resource.Name, err)
 	}
 	return text
+}
+
+// admission judges objects as the API server does.
+type admission struct{ schema.Admission }
+
+func admissionOf(tb testing.TB) admission {
+	tb.Helper()
+	rules, err := schema.NewAdmission()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return admission{rules}
+}
+
+func (a admission) faults(tb testing.TB, kind string, object any) field.ErrorList {
+	tb.Helper()
+	faults, err := a.Faults(tb.Context(), kind, object)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return faults
 }

@@ -1,7 +1,6 @@
 package validate_test
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -12,10 +11,9 @@ import (
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
 
-	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/internal/validate"
+	"fairlead.dev/fairlead/test/schema"
 )
 
 var update = flag.Bool("update", false, "write docs/compatibility.md")
@@ -33,16 +31,18 @@ func TestCompatibilityPage(t *testing.T) {
 		"`Accepted=False`, reason `NotImplemented`, with the field's path ([FL0002](messages.md#fl0002)); a field that is\n" +
 		"*partly* implemented gives the same for the values that are not. Empty lists and maps say nothing and are taken.\n\n" +
 		"The API server drops fields that no schema knows, unless the client validates strictly, as kubectl does.\n\n" +
+		"The last column names the test, in `test/conformance`, that shows by traffic what the field does. Traffic policies of subsets and of\n" +
+		"single ports are the same code as that of the host, and have its tests.\n\n" +
 		"`[]` stands for a list's items, `{}` for a map's values.\n")
-	kinds := schemas(t)
+	kinds, shown := schemas(t), tests(t)
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		fields := fieldsOf("spec", kinds[kind])
+		fields := schema.Plain("spec", kinds[kind])
 		count := map[validate.State]int{}
 		var rows strings.Builder
 		for _, field := range fields {
 			state, note := validate.SupportOf(kind, field)
 			count[state]++
-			fmt.Fprintf(&rows, "| `%s` | %s | %s |\n", field, state, note)
+			fmt.Fprintf(&rows, "| `%s` | %s | %s | %s |\n", field, state, note, testOf(shown, kind, field))
 		}
 		source := "`networking.istio.io/v1`"
 		if slices.Contains(ownKinds, kind) {
@@ -56,7 +56,7 @@ func TestCompatibilityPage(t *testing.T) {
 				fmt.Fprintf(&page, "- `%s`: %s.\n", field, differences[field])
 			}
 		}
-		fmt.Fprintf(&page, "\n| field | state | |\n| --- | --- | --- |\n%s", rows.String())
+		fmt.Fprintf(&page, "\n| field | state | | test |\n| --- | --- | --- | --- |\n%s", rows.String())
 	}
 	page.WriteString("\n<!-- Written by `go test ./internal/validate -update`. -->\n")
 
@@ -77,9 +77,9 @@ func TestCompatibilityPage(t *testing.T) {
 
 // A line in the tables that no field has would be a promise about nothing.
 func TestTablesNameFieldsOfTheSchemas(t *testing.T) {
-	for kind, schema := range schemas(t) {
+	for kind, spec := range schemas(t) {
 		known := map[string]bool{}
-		eachField("spec", schema, func(path string, _ apiextensionsv1.JSONSchemaProps) { known[path] = true })
+		schema.Each("spec", spec, func(path string, _ apiextensionsv1.JSONSchemaProps) { known[path] = true })
 		listed := validate.ListedFields(kind)
 		if len(listed) == 0 && !slices.Contains(ownKinds, kind) {
 			t.Errorf("%s has no table", kind)
@@ -95,43 +95,36 @@ func TestTablesNameFieldsOfTheSchemas(t *testing.T) {
 // schemas returns the schema of each kind's spec.
 func schemas(t *testing.T) map[string]apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	list, err := config.CRDs()
+	specs, err := schema.Specs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	schemas := map[string]apiextensionsv1.JSONSchemaProps{}
-	for _, file := range list {
-		var crd apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(file.YAML, &crd); err != nil {
-			t.Fatalf("%s: %v", file.FileName, err)
-		}
-		schemas[crd.Spec.Names.Kind] = crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
-	}
-	return schemas
+	return specs
 }
 
-// fieldsOf lists the fields below a schema that have a plain value, sorted.
-func fieldsOf(path string, schema apiextensionsv1.JSONSchemaProps) []string {
-	var fields []string
-	eachField(path, schema, func(path string, schema apiextensionsv1.JSONSchemaProps) {
-		isPlain := len(schema.Properties) == 0 && schema.Items == nil && schema.AdditionalProperties == nil
-		if isPlain {
-			fields = append(fields, path)
-		}
-	})
-	slices.SortFunc(fields, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return fields
+// tests returns, by "KIND FIELD", those that show what a field does.
+func tests(t *testing.T) map[string][]string {
+	t.Helper()
+	shown, err := schema.Shown(filepath.Join("..", "..", "test", "conformance"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shown
 }
 
-func eachField(path string, schema apiextensionsv1.JSONSchemaProps, visit func(string, apiextensionsv1.JSONSchemaProps)) {
-	visit(path, schema)
-	for name, property := range schema.Properties {
-		eachField(path+"."+name, property, visit)
+// testOf returns the first test of a field, or of one that it stands below.
+func testOf(shown map[string][]string, kind, field string) string {
+	for _, place := range []string{field, strings.NewReplacer("spec.subsets[].", "spec.", ".portLevelSettings[]", "").Replace(field)} {
+		var narrowest string
+		for given := range shown {
+			of, path, _ := strings.Cut(given, " ")
+			if of == kind && schema.Covers(path, place) && len(given) > len(narrowest) {
+				narrowest = given
+			}
+		}
+		if narrowest != "" {
+			return slices.Min(shown[narrowest])
+		}
 	}
-	if schema.Items != nil {
-		eachField(path+"[]", *schema.Items.Schema, visit)
-	}
-	if schema.AdditionalProperties != nil {
-		eachField(path+"{}", *schema.AdditionalProperties.Schema, visit)
-	}
+	return ""
 }

@@ -34,6 +34,8 @@
 //	    "reviews/path": a name without a dot is a service of the case's namespace.
 //	  - The word NAMESPACE in manifests, targets and headers stands for the case's namespace.
 //
+// After adding a case, `go test ./internal/validate -run Compat -update` writes the page anew.
+//
 // A kind that is new gets a line in kinds_test.go. Nodes a and b are in zones eu-1 and eu-2 of
 // region eu, c is in us-1 of region us.
 package conformance
