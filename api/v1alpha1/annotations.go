@@ -11,6 +11,8 @@ const (
 	ModeAnnotation = GroupName + "/mode"
 	// ModeExplicit is the value of ModeAnnotation that `fairlead run` writes.
 	ModeExplicit = "explicit"
+	// ModeGateway is that of a Pod whose proxy serves Gateways, and no application.
+	ModeGateway = "gateway"
 
 	// OutboundTCPAnnotation on an explicit Pod lists the ports on which its proxy is to
 	// listen for each TCP service port: "<fqdn>:<port>=<listen port>", comma-separated.

@@ -44,6 +44,7 @@ var (
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&DestinationRule{}, &DestinationRuleList{},
+		&Gateway{}, &GatewayList{},
 		&MeshCertificate{}, &MeshCertificateList{},
 		&VirtualService{}, &VirtualServiceList{},
 	)

@@ -24,6 +24,7 @@ const leastCases = 20
 // kinds maps a folder in testdata to the kind of the objects in it.
 var kinds = map[string]func() client.Object{
 	"destinationrule": func() client.Object { return &meshv1alpha1.DestinationRule{} },
+	"gateway":         func() client.Object { return &meshv1alpha1.Gateway{} },
 	"meshcertificate": func() client.Object { return &meshv1alpha1.MeshCertificate{} },
 	"virtualservice":  func() client.Object { return &meshv1alpha1.VirtualService{} },
 }

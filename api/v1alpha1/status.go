@@ -130,3 +130,6 @@ func (o *VirtualService) GetStatus() *Status { return &o.Status }
 
 // GetStatus returns the status to read or to fill in.
 func (o *DestinationRule) GetStatus() *Status { return &o.Status }
+
+// GetStatus returns the status to read or to fill in.
+func (o *Gateway) GetStatus() *Status { return &o.Status }

@@ -24,6 +24,7 @@ const (
 	KindService         = "Service"
 	KindVirtualService  = "VirtualService"
 	KindDestinationRule = "DestinationRule"
+	KindGateway         = mesh.KindOfGateways
 )
 
 // origin names the object. The kind is given, since clients leave it out of typed objects.

@@ -9,7 +9,7 @@ import (
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
-func match(path string, from *v1alpha1.HTTPMatchRequest) mesh.HTTPMatch {
+func (c names) match(path string, from *v1alpha1.HTTPMatchRequest) mesh.HTTPMatch {
 	return mesh.HTTPMatch{
 		Path:            path,
 		Name:            from.Name,
@@ -24,6 +24,7 @@ func match(path string, from *v1alpha1.HTTPMatchRequest) mesh.HTTPMatch {
 		Port:            uint16(from.Port),
 		SourceLabels:    from.SourceLabels,
 		SourceNamespace: from.SourceNamespace,
+		Gateways:        c.gateways(from.Gateways),
 	}
 }
 

@@ -23,6 +23,7 @@ func RouteTable(object *v1alpha1.VirtualService, options Options) (*mesh.RouteTa
 	for _, host := range object.Spec.Hosts {
 		table.Hosts = append(table.Hosts, c.qualified(host))
 	}
+	table.Gateways = c.gateways(object.Spec.Gateways)
 	for i := range object.Spec.HTTP {
 		table.HTTP = append(table.HTTP, c.route(fmt.Sprintf("spec.http[%d]", i), &object.Spec.HTTP[i]))
 	}
@@ -46,20 +47,26 @@ func (c names) route(path string, from *v1alpha1.HTTPRoute) mesh.HTTPRoute {
 		Headers:        headers(from.Headers),
 	}
 	for i := range from.Match {
-		route.Matches = append(route.Matches, match(fmt.Sprintf("%s.match[%d]", path, i), &from.Match[i]))
+		route.Matches = append(route.Matches, c.match(fmt.Sprintf("%s.match[%d]", path, i), &from.Match[i]))
 	}
 	for i := range from.Route {
 		destination := c.destination(fmt.Sprintf("%s.route[%d].destination", path, i), &from.Route[i].Destination)
 		destination.Headers = headers(from.Route[i].Headers)
-		switch weight := from.Route[i].Weight; {
-		case weight != nil:
-			destination.Weight = uint32(*weight)
-		case len(from.Route) == 1:
-			destination.Weight = 1 // alone, it gets everything
-		}
+		destination.Weight = weight(from.Route[i].Weight, len(from.Route))
 		route.Destinations = append(route.Destinations, destination)
 	}
 	return route
+}
+
+// weight is the share of a destination among several.
+func weight(given *int32, among int) uint32 {
+	switch {
+	case given != nil:
+		return uint32(*given)
+	case among == 1:
+		return 1 // alone, it gets everything
+	}
+	return 0
 }
 
 func (c names) destination(path string, from *v1alpha1.Destination) mesh.Destination {

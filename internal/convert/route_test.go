@@ -52,14 +52,16 @@ spec:
 			Generation: 7,
 			Created:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Local(),
 		},
-		Hosts: []string{"reviews.prod.svc.cluster.local", "shop.example.com"},
+		Hosts:    []string{"reviews.prod.svc.cluster.local", "shop.example.com"},
+		Gateways: []string{"mesh"},
 		HTTP: []mesh.HTTPRoute{
 			{
 				Name: "first", Path: "spec.http[0]",
 				Matches: []mesh.HTTPMatch{
 					{
-						Path: "spec.http[0].match[0]",
-						URI:  &mesh.StringMatch{Kind: mesh.Prefix, Value: "/v2"},
+						Path:     "spec.http[0].match[0]",
+						URI:      &mesh.StringMatch{Kind: mesh.Prefix, Value: "/v2"},
+						Gateways: []string{"mesh"},
 						Headers: []mesh.NamedMatch{
 							{Name: "x-any"},
 							{Name: "x-user", Value: &mesh.StringMatch{Kind: mesh.Exact}},

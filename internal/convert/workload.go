@@ -37,10 +37,14 @@ func Workload(pod *corev1.Pod, node *corev1.Node) *mesh.Workload {
 		Address:        address.Unmap(),
 		HasIPv6:        hasIPv6(pod),
 		Ready:          isReady(pod),
+		Gateway:        pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeGateway,
 		Explicit:       pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeExplicit,
 		Ports:          containerPorts(pod),
 
 		HasCertificates: pod.Labels[v1alpha1.TLSModeLabel] == v1alpha1.TLSModeMutual,
+	}
+	if value.Gateway {
+		value.Explicit = mesh.PodRange().Contains(value.Address) // without a cluster
 	}
 	// What cannot be read is left out; controllers log MTLSMode's error.
 	value.MTLS, _ = MTLSMode(pod.Annotations)

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,40 @@ type RouteTable struct {
 	Rule       bool
 	Precedence int32
 	HTTP       []HTTPRoute
+	// TLS and TCP route connections, by the name in the client's first message or without.
+	TLS []ConnectionRoute
+	TCP []ConnectionRoute
+}
+
+// ConnectionRoute applies to the connections that one of its matches accepts; none means all.
+type ConnectionRoute struct {
+	// Path is where the route stands in its object, such as spec.tcp[0], for messages.
+	Path         string
+	Matches      []ConnectionMatch
+	Destinations []Destination
+}
+
+// ConnectionMatch accepts a connection that meets all of its conditions.
+type ConnectionMatch struct {
+	Path string
+	// SNI are the names that the client may ask for, wildcards among them.
+	SNI []string
+	// Port is the service's or the server's that was called; zero means any.
+	Port uint16
+	// Destinations and Sources are the ranges of addresses that were called, and that call.
+	Destinations []netip.Prefix
+	Sources      []netip.Prefix
+	// SourceLabels and SourceNamespace choose the workloads that the match is for; a gateway
+	// does not know them.
+	SourceLabels    map[string]string
+	SourceNamespace string
+	// Gateways confine the match, as those of the table do; none leaves it as it is there.
+	Gateways []string
+}
+
+// atGateways reports whether the table is for some gateway.
+func (t *RouteTable) atGateways() bool {
+	return slices.ContainsFunc(t.Gateways, func(gateway string) bool { return gateway != MeshGateway })
 }
 
 // MeshGateway stands for all sidecars, where gateways are listed.
@@ -57,6 +92,13 @@ func (t *RouteTable) OriginOf(route *HTTPRoute) Origin {
 // looksAtCallers reports whether any route depends on the workload that calls.
 func (t *RouteTable) looksAtCallers() bool {
 	for _, route := range t.HTTP {
+		for _, match := range route.Matches {
+			if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
+				return true
+			}
+		}
+	}
+	for _, route := range slices.Concat(t.TLS, t.TCP) {
 		for _, match := range route.Matches {
 			if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
 				return true

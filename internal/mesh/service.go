@@ -126,6 +126,8 @@ type Workload struct {
 	MTLS MTLSMode
 	// Explicit workloads call their proxy by address; nothing is intercepted.
 	Explicit bool
+	// Gateway workloads serve Gateways, and no application.
+	Gateway bool
 	// Ports are the ports on which the application serves, by its own declaration.
 	Ports []WorkloadPort
 	// OutboundTCP lists the listeners that an explicit workload wants for TCP services.

@@ -29,6 +29,10 @@ type Store struct {
 	byHost    map[string][]*RouteTable
 	policyOf  map[string][]*Policy
 
+	gateways    map[ObjectID]*Gateway
+	bound       map[string][]*RouteTable // by gateway
+	credentials map[NamespacedName]*Credential
+
 	// Derived, kept so that a change is told only to those that it concerns.
 	labelled    labelIndex
 	serving     map[NamespacedName][]ServingPort
@@ -37,6 +41,8 @@ type Store struct {
 	sources     hostSet                                // hosts whose routes look at the caller
 	routed      hostSet
 	policyHosts hostSet
+
+	gatewayWorkloads map[NamespacedName]struct{}
 
 	changed map[Key]struct{}
 	touched map[ObjectID]int64
@@ -57,25 +63,29 @@ const DeletedGeneration int64 = -1
 // NewStore returns an empty store.
 func NewStore() *Store {
 	return &Store{
-		namespaces: map[string]*Namespace{},
-		services:   map[string]*Service{},
-		named:      map[NamespacedName]*Service{},
-		slices:     map[string]map[string][]Endpoint{},
-		workloads:  map[NamespacedName]*Workload{},
-		said:       map[ObjectID]*RouteTable{},
-		rules:      map[string][]*RouteTable{},
-		including:  map[NamespacedName]map[ObjectID]struct{}{},
-		tables:     map[ObjectID]*RouteTable{},
-		policies:   map[ObjectID]*Policy{},
-		byHost:     map[string][]*RouteTable{},
-		policyOf:   map[string][]*Policy{},
-		labelled:   newLabelIndex(),
-		serving:    map[NamespacedName][]ServingPort{},
-		accounts:   map[string][]NamespacedName{},
-		hostsOf:    map[NamespacedName]map[string]struct{}{},
-		changed:    map[Key]struct{}{},
-		touched:    map[ObjectID]int64{},
-		wake:       make(chan struct{}, 1),
+		namespaces:       map[string]*Namespace{},
+		services:         map[string]*Service{},
+		named:            map[NamespacedName]*Service{},
+		slices:           map[string]map[string][]Endpoint{},
+		workloads:        map[NamespacedName]*Workload{},
+		said:             map[ObjectID]*RouteTable{},
+		rules:            map[string][]*RouteTable{},
+		including:        map[NamespacedName]map[ObjectID]struct{}{},
+		tables:           map[ObjectID]*RouteTable{},
+		policies:         map[ObjectID]*Policy{},
+		byHost:           map[string][]*RouteTable{},
+		policyOf:         map[string][]*Policy{},
+		labelled:         newLabelIndex(),
+		serving:          map[NamespacedName][]ServingPort{},
+		accounts:         map[string][]NamespacedName{},
+		hostsOf:          map[NamespacedName]map[string]struct{}{},
+		gateways:         map[ObjectID]*Gateway{},
+		bound:            map[string][]*RouteTable{},
+		credentials:      map[NamespacedName]*Credential{},
+		gatewayWorkloads: map[NamespacedName]struct{}{},
+		changed:          map[Key]struct{}{},
+		touched:          map[ObjectID]int64{},
+		wake:             make(chan struct{}, 1),
 	}
 }
 
@@ -346,8 +356,9 @@ func (s *Store) DeleteWorkload(key NamespacedName) {
 
 func (s *Store) workloadChanged(key NamespacedName, before, after *Workload) {
 	s.mark(KindWorkload, key.String())
+	s.gatewayWorkloadChanged(key, before, after)
 	sameEndpoints := before != nil && after != nil && before.Locality == after.Locality && before.MTLS == after.MTLS &&
-		before.HasCertificates == after.HasCertificates && before.ServiceAccount == after.ServiceAccount &&
+		before.HasCertificates == after.HasCertificates && before.Gateway == after.Gateway && before.ServiceAccount == after.ServiceAccount &&
 		maps.Equal(before.Labels, after.Labels)
 	if sameEndpoints {
 		return

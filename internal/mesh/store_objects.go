@@ -9,6 +9,7 @@ import (
 // that every table that shares a host with it is looked at again; no other is.
 func (s *Store) replaceTable(id ObjectID, table *RouteTable) {
 	before := s.tables[id]
+	s.bindTable(before, table)
 	hosts := map[string]struct{}{}
 	for _, t := range []*RouteTable{before, table} {
 		if t != nil {
@@ -77,25 +78,37 @@ func compareTables(a, b *RouteTable) int {
 // any of its hosts: otherwise nothing is routed by it.
 func (s *Store) selectionsOf(id ObjectID) []selection {
 	table := s.tables[id]
-	if table == nil || !slices.ContainsFunc(table.Hosts, func(host string) bool { return len(s.byHost[host]) > 0 && s.byHost[host][0] == table }) {
+	wins := func(host string) bool { return len(s.byHost[host]) > 0 && s.byHost[host][0] == table }
+	if table == nil || !table.atGateways() && !slices.ContainsFunc(table.Hosts, wins) {
 		return nil
 	}
 	var selections []selection
-	for i := range table.HTTP {
-		route := &table.HTTP[i]
-		add := func(destination *Destination) {
-			if len(destination.Labels) > 0 {
-				selections = append(selections, selection{destination.Host, destination.Labels, table.OriginOf(route).ObjectID})
-			}
+	table.EachDestination(func(destination *Destination, origin Origin) {
+		if len(destination.Labels) > 0 {
+			selections = append(selections, selection{destination.Host, destination.Labels, origin.ObjectID})
 		}
+	})
+	return selections
+}
+
+// EachDestination visits everything that a table leads to, with the object that says so.
+func (t *RouteTable) EachDestination(visit func(*Destination, Origin)) {
+	for i := range t.HTTP {
+		route := &t.HTTP[i]
 		for j := range route.Destinations {
-			add(&route.Destinations[j])
+			visit(&route.Destinations[j], t.OriginOf(route))
 		}
 		for j := range route.Mirrors {
-			add(&route.Mirrors[j].Destination)
+			visit(&route.Mirrors[j].Destination, t.OriginOf(route))
 		}
 	}
-	return selections
+	for _, routes := range [][]ConnectionRoute{t.TLS, t.TCP} {
+		for i := range routes {
+			for j := range routes[i].Destinations {
+				visit(&routes[i].Destinations[j], t.Origin)
+			}
+		}
+	}
 }
 
 // SetPolicy adds or replaces what an object says about the traffic to a host.

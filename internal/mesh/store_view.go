@@ -35,6 +35,9 @@ func (s *Store) Endpoints(host string) []Endpoint {
 			if workload := s.workloads[e.Workload]; workload != nil {
 				e.Labels = workload.Labels
 				e.MTLS = modeOf(workload, s.namespaces[workload.Namespace], s.settings)
+				if workload.Gateway && e.MTLS != "" {
+					e.MTLS = MTLSDisable // its servers say what they take
+				}
 				if workload.Locality != (Locality{}) {
 					e.Locality = workload.Locality
 				}

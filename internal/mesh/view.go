@@ -41,6 +41,15 @@ const (
 	KindServiceRanges
 	// KindAccounts is the service accounts of one service's endpoints.
 	KindAccounts
+	// KindGateways is the set of gateways; its name is empty. KindGateway is one of them.
+	KindGateways
+	KindGateway
+	// KindGatewayRoutes is the route tables that are bound to one gateway, "namespace/name".
+	KindGatewayRoutes
+	// KindGatewayWorkloads is the set of gateway workloads; its name is empty.
+	KindGatewayWorkloads
+	// KindCredential is what one Secret holds for TLS.
+	KindCredential
 	// KindSettings is the settings of the mesh; its name is empty.
 	KindSettings
 )
@@ -87,6 +96,18 @@ type View interface {
 	// ServiceRanges returns the ranges that services get their addresses from; none if
 	// they are not known.
 	ServiceRanges() []netip.Prefix
+	// Gateways returns all gateways, the oldest first.
+	Gateways() []*Gateway
+	// Gateway returns a gateway, nil if there is none.
+	Gateway(key NamespacedName) *Gateway
+	// GatewayRoutes returns the route tables bound to a gateway, "namespace/name", the oldest
+	// first.
+	GatewayRoutes(gateway string) []*RouteTable
+	// GatewayWorkloads returns the workloads that are gateways, by name.
+	GatewayWorkloads() []*Workload
+	// Credential returns what a Secret holds, nil as long as that is not known: to read it
+	// here is what makes it known.
+	Credential(name NamespacedName) *Credential
 	// Settings returns the settings of the mesh, with nothing unset.
 	Settings() Settings
 }

@@ -27,6 +27,7 @@ type Options struct {
 const (
 	kindVirtualService  = "VirtualService"
 	kindDestinationRule = "DestinationRule"
+	kindGateway         = "Gateway"
 	kindMeshCertificate = "MeshCertificate"
 )
 

@@ -28,6 +28,11 @@ var unimplemented = map[string][]string{
 		"spec.tcp",
 		"spec.tls",
 	},
+	kindGateway: {
+		"spec.servers[].defaultEndpoint",
+		"spec.servers[].port.targetPort",
+		"spec.servers[].tls.tlsCertificates[].caCertificates",
+	},
 	kindDestinationRule: slices.Concat(
 		policyFields("spec.subsets[].trafficPolicy"),
 		policyFields("spec.trafficPolicy"),
@@ -61,8 +66,11 @@ var partial = map[string]map[string]string{
 	kindVirtualService: {
 		"spec.exportTo[]":                "only `*`",
 		"spec.gateways[]":                "only `mesh`",
-		"spec.hosts[]":                   "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
 		"spec.http[].match[].gateways[]": "only `mesh`",
+		"spec.hosts[]":                   "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
+	},
+	kindGateway: {
+		"spec.servers[].bind": "IP addresses; no Unix sockets",
 	},
 	kindDestinationRule: {
 		"spec.exportTo[]": "only `*`",
@@ -86,6 +94,12 @@ var differences = map[string]map[string]string{
 		"spec.http[].rewrite.uri":                "where a match says nothing of the path, the whole path is replaced; Istio replaces its leading `/` only. It must begin with `/`",
 		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
 		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
+	},
+	kindGateway: {
+		"spec.servers[].hosts":                 "by HTTPS, a request for a host that the server named in the TLS handshake does not have is answered 421, so that clients which share connections among hosts of one certificate ask again; Istio answers 404",
+		"spec.servers[].tls.cipherSuites":      "an unknown one is refused, where Istio ignores it",
+		"spec.servers[].tls.credentialName":    "a server whose Secret is missing or unusable is left out until it is there; the others on its port serve",
+		"spec.servers[].tls.serverCertificate": "files are read anew when they change",
 	},
 }
 

@@ -3,7 +3,9 @@ package validate
 import (
 	"fmt"
 	"math"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
@@ -52,11 +54,17 @@ func (c *checker) hosts(path *field.Path, hosts []string) {
 	}
 }
 
-// gateways accepts the word "mesh" alone, which is also what an empty list means.
+// gateways checks names of Gateways, and takes the word "mesh" for all sidecars.
 func (c *checker) gateways(path *field.Path, gateways []string) {
 	for i, gateway := range gateways {
-		if gateway != "mesh" {
+		namespace, name, both := strings.Cut(gateway, "/")
+		if !both {
+			namespace, name = ".", gateway
+		}
+		if gateway != mesh.MeshGateway {
 			c.notImplemented(path.Index(i), "gateways are", `remove it, or use the word "mesh" for all sidecars`)
+		} else if len(validation.IsDNS1123Subdomain(name)) > 0 || namespace != "." && len(validation.IsDNS1123Label(namespace)) > 0 {
+			c.invalid(path.Index(i), fmt.Sprintf("%q is not the name of a Gateway", gateway), `write name or namespace/name, or "mesh" for all sidecars`)
 		}
 	}
 }
