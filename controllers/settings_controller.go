@@ -70,9 +70,16 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		read.TrustDomain = running
 	}
 	r.Holder.Set(read)
-	r.Store.SetSettings(read.Settings)
+	r.Store.SetSettings(inNamespace(read, r.Namespace))
 	r.Log.Info("Read the mesh's settings", "configMap", request.NamespacedName, "timeZone", read.Certificates.TimeZone)
 	return ctrl.Result{}, nil
+}
+
+// inNamespace returns what translation depends on, with the manager's namespace.
+func inNamespace(read *settings.Settings, namespace string) mesh.Settings {
+	s := read.Settings
+	s.RootNamespace = namespace
+	return s
 }
 
 // ReadSettings returns what the ConfigMap in the manager's namespace says now, for what is

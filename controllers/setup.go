@@ -56,7 +56,7 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	spec := newSpecs(options.Table)
 	pods := &PodReconciler{Reader: reader, Store: options.Store, Log: options.Log}
 	// As they were read at the start: what the ConfigMap says may be unusable.
-	options.Store.SetSettings(options.Settings.Get().Settings)
+	options.Store.SetSettings(inNamespace(options.Settings.Get(), options.Namespace))
 	refused := NewSettingsRefused()
 	if options.Metrics != nil {
 		options.Metrics.MustRegister(refused)

@@ -9,6 +9,8 @@
 package convert
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -34,6 +36,22 @@ func origin(kind string, object metav1.Object) mesh.Origin {
 		Generation: object.GetGeneration(),
 		Created:    object.GetCreationTimestamp().Time,
 	}
+}
+
+// exportTo returns the namespaces that see an object, none for all. "." is its own.
+func exportTo(from []string, namespace string) []string {
+	var to []string
+	for _, name := range from {
+		switch name {
+		case "*":
+			return nil
+		case ".":
+			name = namespace
+		}
+		to = append(to, name)
+	}
+	slices.Sort(to)
+	return slices.Compact(to)
 }
 
 // refused reports whether findings keep an object from being used.

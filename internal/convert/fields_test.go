@@ -46,6 +46,7 @@ var virtualServiceLeaves = leafTest{
 		"spec.http[].match[].queryParams{}":    `{hosts: [reviews], http: [{match: [{queryParams: {key: {}}}], route: [{destination: {host: reviews}}]}]}`,
 	},
 	samples: map[string][2]any{
+		"spec.exportTo[]":                     {"*", "prod"},
 		"spec.http[].directResponse.status":   {404, 410},
 		"spec.http[].match[].sourceNamespace": {"default", "prod"},
 		"spec.http[].redirect.derivePort":     {v1alpha1.FromRequestPort, v1alpha1.FromProtocolDefault},
@@ -76,6 +77,7 @@ var destinationRuleLeaves = leafTest{
 		"spec.subsets[].trafficPolicy.portLevelSettings[].port": `{host: reviews, subsets: [{name: v1, trafficPolicy: {portLevelSettings: [{tls: {mode: ISTIO_MUTUAL}}]}}]}`,
 	},
 	samples: map[string][2]any{
+		"spec.exportTo[]":                                           {"*", "prod"},
 		"spec.host":                                                 {"reviews", "ratings"},
 		"spec.trafficPolicy.tls.mode":                               {"DISABLE", "ISTIO_MUTUAL"},
 		"spec.subsets[].trafficPolicy.tls.mode":                     {"DISABLE", "MESH_MUTUAL"},

@@ -22,9 +22,10 @@ func Policy(object *v1alpha1.DestinationRule, options Options) (*mesh.Policy, []
 		return nil, findings
 	}
 	policy := &mesh.Policy{
-		Origin:  origin(KindDestinationRule, object),
-		Host:    mesh.QualifiedHost(object.Spec.Host, object.Namespace, options.ClusterDomain),
-		Traffic: traffic("spec.trafficPolicy", object.Spec.TrafficPolicy),
+		Origin:   origin(KindDestinationRule, object),
+		ExportTo: exportTo(object.Spec.ExportTo, object.Namespace),
+		Host:     mesh.QualifiedHost(object.Spec.Host, object.Namespace, options.ClusterDomain),
+		Traffic:  traffic("spec.trafficPolicy", object.Spec.TrafficPolicy),
 	}
 	for i, subset := range object.Spec.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)

@@ -19,7 +19,10 @@ func RouteTable(object *v1alpha1.VirtualService, options Options) (*mesh.RouteTa
 		return nil, findings
 	}
 	c := names{namespace: object.Namespace, domain: options.ClusterDomain}
-	table := &mesh.RouteTable{Origin: origin(KindVirtualService, object)}
+	table := &mesh.RouteTable{
+		Origin:   origin(KindVirtualService, object),
+		ExportTo: exportTo(object.Spec.ExportTo, object.Namespace),
+	}
 	for _, host := range object.Spec.Hosts {
 		table.Hosts = append(table.Hosts, c.qualified(host))
 	}

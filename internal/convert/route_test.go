@@ -120,15 +120,16 @@ func TestRetriesThatAreTurnedOff(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	object := decode[v1alpha1.DestinationRule](t, `
 metadata: {name: reviews, namespace: prod, generation: 3}
-spec: {host: Reviews, exportTo: ["*"], subsets: [{name: v1, labels: {version: v1}}, {name: all}]}
+spec: {host: Reviews, exportTo: [prod, ".", dev], subsets: [{name: v1, labels: {version: v1}}, {name: all}]}
 `)
 	policy, findings := convert.Policy(object, convert.Options{})
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
 	same(t, policy, &mesh.Policy{
-		Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "DestinationRule", Namespace: "prod", Name: "reviews"}, Generation: 3},
-		Host:   "reviews.prod.svc.cluster.local",
+		Origin:   mesh.Origin{ObjectID: mesh.ObjectID{Kind: "DestinationRule", Namespace: "prod", Name: "reviews"}, Generation: 3},
+		Host:     "reviews.prod.svc.cluster.local",
+		ExportTo: []string{"dev", "prod"},
 		Subsets: []mesh.Subset{
 			{Name: "v1", Path: "spec.subsets[0]", Labels: map[string]string{"version": "v1"}},
 			{Name: "all", Path: "spec.subsets[1]"},
@@ -137,11 +138,11 @@ spec: {host: Reviews, exportTo: ["*"], subsets: [{name: v1, labels: {version: v1
 }
 
 func TestRefusedObjectsHaveNoValue(t *testing.T) {
-	routes := decode[v1alpha1.VirtualService](t, `{metadata: {name: a}, spec: {hosts: ["*"], http: [{route: [{destination: {host: a.b}}]}]}}`)
+	routes := decode[v1alpha1.VirtualService](t, `{metadata: {name: a}, spec: {hosts: ["192.0.2.7"], http: [{route: [{destination: {host: a.b}}]}]}}`)
 	if table, findings := convert.RouteTable(routes, convert.Options{}); table != nil || len(findings) != 1 {
 		t.Errorf("%v, %v", table, findings)
 	}
-	rule := decode[v1alpha1.DestinationRule](t, `{metadata: {name: a}, spec: {host: "*.local"}}`)
+	rule := decode[v1alpha1.DestinationRule](t, `{metadata: {name: a}, spec: {host: "192.0.2.7"}}`)
 	if policy, findings := convert.Policy(rule, convert.Options{}); policy != nil || len(findings) != 1 {
 		t.Errorf("%v, %v", policy, findings)
 	}

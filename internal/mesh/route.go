@@ -11,8 +11,11 @@ import (
 type RouteTable struct {
 	Origin Origin
 	// Hosts are fully qualified, lower-case names, names with a leading wildcard, and
-	// addresses. A table without is a delegate, which others include.
+	// addresses. A table without is a delegate, which others include. A wildcard stands for
+	// all that end in the rest and that no other table names.
 	Hosts []string
+	// ExportTo are the namespaces that see the table; none stand for all.
+	ExportTo []string
 	// Gateways are those that the table applies to, as "namespace/name", and MeshGateway
 	// for all sidecars, which is also what none means.
 	Gateways []string

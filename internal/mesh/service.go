@@ -38,6 +38,8 @@ type Service struct {
 	// Headless services have no virtual address: clients call an endpoint's own.
 	Headless bool
 	Ports    []ServicePort
+	// ExportTo are the namespaces that see the service; none stand for all.
+	ExportTo []string
 }
 
 // ServicePort is one port of a service.

@@ -29,6 +29,8 @@ type Settings struct {
 	// MaxConnectionAge bounds how long HTTP connections last, and so how long they show
 	// certificates that were replaced; an hour unless set.
 	MaxConnectionAge time.Duration
+	// RootNamespace is the manager's: policies there apply where no nearer one does.
+	RootNamespace string
 }
 
 // WithDefaults returns the settings with nothing unset.
@@ -37,6 +39,7 @@ func (s Settings) WithDefaults() Settings {
 		TrustDomain:      cmp.Or(s.TrustDomain, "cluster.local"),
 		MTLS:             cmp.Or(s.MTLS, MTLSPermissive),
 		MaxConnectionAge: cmp.Or(s.MaxConnectionAge, time.Hour),
+		RootNamespace:    s.RootNamespace,
 	}
 }
 
@@ -62,9 +65,15 @@ func (s *Store) SetSettings(settings Settings) {
 	if s.settings.WithDefaults() == settings.WithDefaults() {
 		return
 	}
+	rootStays := s.settings.RootNamespace == settings.RootNamespace
 	modeStays := s.settings.WithDefaults().MTLS == settings.WithDefaults().MTLS
 	s.settings = settings
 	s.mark(KindSettings, "")
+	if !rootStays {
+		for _, host := range s.policyHosts.hosts {
+			s.refreshNarrow(host)
+		}
+	}
 	if modeStays {
 		return
 	}

@@ -41,6 +41,7 @@ type Store struct {
 	sources     hostSet                                // hosts whose routes look at the caller
 	routed      hostSet
 	policyHosts hostSet
+	narrow      hostSet // hosts for which the caller's namespace matters
 
 	gatewayWorkloads map[NamespacedName]struct{}
 
@@ -208,6 +209,7 @@ func (s *Store) SetServiceRanges(ranges []netip.Prefix) {
 func (s *Store) serviceChanged(host string) {
 	s.mark(KindService, host)
 	s.mark(KindServices, "")
+	s.refreshNarrow(host)
 	for _, endpoints := range s.slices[host] {
 		for i := range endpoints {
 			s.refreshServing(endpoints[i].Workload)

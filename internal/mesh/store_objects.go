@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -53,12 +54,16 @@ func (s *Store) replaceTableOf(host string, before, after *RouteTable) {
 	} else {
 		s.byHost[host] = tables
 	}
-	s.mark(KindRoutes, host)
+	s.markCovered(KindRoutes, host)
 	if s.routed.set(host, len(tables) > 0) {
 		s.mark(KindRoutedHosts, "")
 	}
-	if s.sources.set(host, len(tables) > 0 && tables[0].looksAtCallers()) {
+	if s.sources.set(host, slices.ContainsFunc(inForce(tables), (*RouteTable).looksAtCallers)) {
 		s.mark(KindSourceHosts, "")
+	}
+	s.refreshNarrow(host)
+	if !maps.Equal(before.destinations(), after.destinations()) {
+		s.markCovered(KindDestinations, host)
 	}
 }
 
@@ -74,11 +79,20 @@ func compareTables(a, b *RouteTable) int {
 	return precedence(a.Origin, b.Origin)
 }
 
-// selectionsOf returns the label sets that a table's destinations select, if it wins
-// any of its hosts: otherwise nothing is routed by it.
+// inForce returns those of a host's tables, by age, that are in force for some caller: up to
+// the first that everybody sees.
+func inForce(tables []*RouteTable) []*RouteTable {
+	if i := slices.IndexFunc(tables, func(t *RouteTable) bool { return len(t.ExportTo) == 0 }); i >= 0 {
+		return tables[:i+1]
+	}
+	return tables
+}
+
+// selectionsOf returns the label sets that an object's destinations select, if it is in
+// force for any of its hosts: otherwise nothing is routed by it.
 func (s *Store) selectionsOf(id ObjectID) []selection {
 	table := s.tables[id]
-	wins := func(host string) bool { return len(s.byHost[host]) > 0 && s.byHost[host][0] == table }
+	wins := func(host string) bool { return slices.Contains(inForce(s.byHost[host]), table) }
 	if table == nil || !table.atGateways() && !slices.ContainsFunc(table.Hosts, wins) {
 		return nil
 	}
@@ -115,41 +129,46 @@ func (t *RouteTable) EachDestination(visit func(*Destination, Origin)) {
 func (s *Store) SetPolicy(policy *Policy) {
 	s.mu.Lock()
 	defer s.release()
-	id := policy.Origin.ObjectID
-	s.dropPolicy(id)
-	s.policies[id] = policy
-	policies := append(slices.Clone(s.policyOf[policy.Host]), policy)
-	slices.SortFunc(policies, func(a, b *Policy) int { return precedence(a.Origin, b.Origin) })
-	s.policyOf[policy.Host] = policies
-	s.mark(KindPolicies, policy.Host)
-	if s.policyHosts.set(policy.Host, true) {
-		s.mark(KindPolicyHosts, "")
-	}
-	s.touched[id] = policy.Origin.Generation
+	s.replacePolicy(policy.Origin.ObjectID, policy)
+	s.touched[policy.Origin.ObjectID] = policy.Origin.Generation
 }
 
 // DeletePolicy removes what an object says about the traffic to a host.
 func (s *Store) DeletePolicy(id ObjectID) {
 	s.mu.Lock()
 	defer s.release()
-	s.dropPolicy(id)
+	s.replacePolicy(id, nil)
 	s.touched[id] = DeletedGeneration
 }
 
-func (s *Store) dropPolicy(id ObjectID) {
-	before, found := s.policies[id]
-	if !found {
-		return
-	}
+func (s *Store) replacePolicy(id ObjectID, policy *Policy) {
+	before := s.policies[id]
 	delete(s.policies, id)
-	host := before.Host
+	if policy != nil {
+		s.policies[id] = policy
+	}
+	if before != nil && (policy == nil || policy.Host != before.Host) {
+		s.replacePolicyOf(before.Host, before, nil)
+		before = nil
+	}
+	if policy != nil {
+		s.replacePolicyOf(policy.Host, before, policy)
+	}
+}
+
+func (s *Store) replacePolicyOf(host string, before, after *Policy) {
 	policies := slices.DeleteFunc(slices.Clone(s.policyOf[host]), func(p *Policy) bool { return p == before })
+	if after != nil {
+		policies = append(policies, after)
+		slices.SortFunc(policies, func(a, b *Policy) int { return precedence(a.Origin, b.Origin) })
+	}
 	if len(policies) == 0 {
 		delete(s.policyOf, host)
 	} else {
 		s.policyOf[host] = policies
 	}
-	s.mark(KindPolicies, host)
+	s.markCovered(KindPolicies, host)
+	s.refreshNarrow(host)
 	if s.policyHosts.set(host, len(policies) > 0) {
 		s.mark(KindPolicyHosts, "")
 	}

@@ -65,14 +65,14 @@ func (s *Store) Accounts(host string) []NamespacedName {
 func (s *Store) Routes(host string) []*RouteTable {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Clone(s.byHost[host])
+	return s.routesOf(host)
 }
 
 // Policies implements View.
 func (s *Store) Policies(host string) []*Policy {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.policyOf[host]
+	return covering(s.policyOf, host)
 }
 
 // LabelSubsets implements View.

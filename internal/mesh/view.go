@@ -15,7 +15,7 @@ const (
 	KindServices
 	// KindEndpoints is the endpoints of one service, with their labels and localities.
 	KindEndpoints
-	// KindRoutes is the route tables that name one host.
+	// KindRoutes is the route tables that cover one host.
 	KindRoutes
 	// KindPolicies is the policies for one host.
 	KindPolicies
@@ -50,6 +50,11 @@ const (
 	KindGatewayWorkloads
 	// KindCredential is what one Secret holds for TLS.
 	KindCredential
+	// KindNarrowHosts is the set of hosts for which callers' namespaces matter; its name is
+	// empty.
+	KindNarrowHosts
+	// KindDestinations is the hosts that the route tables of one host lead to.
+	KindDestinations
 	// KindSettings is the settings of the mesh; its name is empty.
 	KindSettings
 )
@@ -73,9 +78,12 @@ type View interface {
 	// Accounts returns the service accounts as which the proxies behind a service's
 	// endpoints may show themselves; none if no proxy there has certificates.
 	Accounts(host string) []NamespacedName
-	// Routes returns the route tables that name the host, the one that wins first.
+	// Routes returns the route tables that cover the host, seen by everybody or not: those
+	// that name it first, then those with longer wildcards, and the oldest first among these.
+	// Winners tells which apply.
 	Routes(host string) []*RouteTable
-	// Policies returns the policies for the host, the one that wins first.
+	// Policies returns the policies that cover the host, in the same order. PolicyFor tells
+	// which applies.
 	Policies(host string) []*Policy
 	// LabelSubsets returns the distinct label sets that destinations select of the host.
 	LabelSubsets(host string) []LabelSubset
@@ -83,10 +91,17 @@ type View interface {
 	Workload(key NamespacedName) *Workload
 	// Serving returns the service ports that a workload serves.
 	Serving(key NamespacedName) []ServingPort
-	// SourceHosts returns the hosts whose routes look at the calling workload.
+	// SourceHosts returns the hosts, wildcards among them, whose routes look at the calling
+	// workload.
 	SourceHosts() []string
 	// RoutedHosts returns the hosts that some route table names.
 	RoutedHosts() []string
+	// NarrowHosts returns the hosts, wildcards among them, for which what a caller gets
+	// depends on its namespace: an object for them is not exported to all, or a policy is
+	// neither of the service's namespace nor of the root.
+	NarrowHosts() []string
+	// Destinations returns the hosts that the route tables of a host lead to.
+	Destinations(host string) []string
 	// Namespace returns a namespace, nil if there is none.
 	Namespace(name string) *Namespace
 	// ServiceNamed returns the service with a namespace and name, nil if there is none.

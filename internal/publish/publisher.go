@@ -69,7 +69,7 @@ func New(options Options) *Publisher {
 	}
 	// Findings must not wait for a proxy that happens to use the object.
 	// The units of proxies with certificates are those that most classes have anyway.
-	p.classes[referenceClass] = &class{fresh: true, class: translate.Class{MTLS: mesh.MTLSPermissive}}
+	p.classes[referenceClass] = &class{fresh: true, class: translate.Class{MTLS: mesh.MTLSPermissive, Everybody: true}}
 	return p
 }
 

@@ -32,6 +32,9 @@ type Class struct {
 	SourceLabels string
 	// Transport is how the proxies are served.
 	Transport mesh.Transport
+	// Everybody is set for a class without proxies that stands for all others: whatever some
+	// namespace has for itself is translated in it, for what is to be said of it.
+	Everybody bool
 }
 
 // Key returns the class as one word, for logs and as a map key.
@@ -81,7 +84,7 @@ func (c Class) By(transport mesh.Transport) Class {
 func sourceLabels(view mesh.View, workload *mesh.Workload) string {
 	seen := map[string]string{}
 	for _, host := range view.SourceHosts() {
-		for key := range sourceLabelKeys(view, host) {
+		for key := range sourceLabelKeys(view, host, workload.Namespace) {
 			if value, found := workload.Labels[key]; found {
 				seen[key] = value
 			} else if host, found := mesh.ServiceOfSource(key); found && serves(view, workload, host) {
@@ -97,10 +100,11 @@ func serves(view mesh.View, workload *mesh.Workload, host string) bool {
 	return slices.ContainsFunc(view.Serving(workload.Key()), func(serving mesh.ServingPort) bool { return serving.Host == host })
 }
 
-// sourceLabelKeys returns the keys of the callers' labels that a host's routes look at.
-func sourceLabelKeys(view mesh.View, host string) map[string]struct{} {
+// sourceLabelKeys returns the keys of the callers' labels that a host's routes look at, as
+// a namespace sees them.
+func sourceLabelKeys(view mesh.View, host, namespace string) map[string]struct{} {
 	keys := map[string]struct{}{}
-	tables := view.Routes(host)
+	tables := mesh.Winners(view.Routes(host), host, namespace)
 	if len(tables) == 0 {
 		return keys
 	}
@@ -115,11 +119,11 @@ func sourceLabelKeys(view mesh.View, host string) map[string]struct{} {
 }
 
 // sourceLabelsOf cuts the labels of a class down to those that one host's routes look at.
-func sourceLabelsOf(view mesh.View, host, labels string) string {
+func sourceLabelsOf(view mesh.View, host, namespace, labels string) string {
 	if labels == "" {
 		return ""
 	}
-	keys := sourceLabelKeys(view, host)
+	keys := sourceLabelKeys(view, host, namespace)
 	kept := mesh.ParseLabelText(labels)
 	maps.DeleteFunc(kept, func(key, _ string) bool { _, wanted := keys[key]; return !wanted })
 	return mesh.LabelText(kept)

@@ -39,10 +39,14 @@ type target struct {
 
 // targets returns all clusters of a host: for each port one of all its endpoints, one
 // for each subset of its policy and one for each set of labels that some route selects.
-func targets(view mesh.View, service *mesh.Service) []target {
+func (b *build) targets(service *mesh.Service) []target {
 	var all []target
 	owner := service.Origin.ObjectID
-	policies, selected := view.Policies(service.Host), view.LabelSubsets(service.Host)
+	var policy mesh.Policy
+	if found := b.policy(service.Host); found != nil {
+		policy = *found
+	}
+	selected := b.view.LabelSubsets(service.Host)
 	for _, port := range service.Ports {
 		named := map[string]struct{}{}
 		add := func(subset string, labels map[string]string, traffic mesh.Traffic, owners ...mesh.ObjectID) {
@@ -50,14 +54,10 @@ func targets(view mesh.View, service *mesh.Service) []target {
 			if _, found := named[name]; !found {
 				named[name] = struct{}{}
 				if !traffic.IsZero() {
-					owners = append(slices.Clone(owners), policies[0].Origin.ObjectID)
+					owners = append(slices.Clone(owners), policy.Origin.ObjectID)
 				}
 				all = append(all, target{name, port, labels, append(owners, owner), traffic})
 			}
-		}
-		var policy mesh.Policy
-		if len(policies) > 0 {
-			policy = *policies[0]
 		}
 		general := policy.For("", port.Number)
 		add("", nil, general)
@@ -74,22 +74,14 @@ func targets(view mesh.View, service *mesh.Service) []target {
 // clusters builds the clusters of the unit's host, and says what is wrong with its policies.
 func (b *build) clusters() {
 	host := b.unit.Host
-	service, policies := b.view.Service(host), b.view.Policies(host)
-	for i, policy := range policies {
-		id := policy.Origin.ObjectID
-		if i > 0 {
-			b.find(message.HostConflict(id, "spec.host", host, policies[0].Origin.ObjectID))
-		}
-		if service == nil {
-			b.find(message.HostNotFound(id, "spec.host", host))
-		}
-	}
+	service := b.view.Service(host)
+	b.findPolicies(service)
 	if service == nil {
 		return
 	}
 	age := durationpb.New(b.view.Settings().MaxConnectionAge * callersAge / 100)
 	secure := b.secure()
-	for _, t := range targets(b.view, service) {
+	for _, t := range b.targets(service) {
 		cluster := b.discoveredCluster(t.Name, t.Port.Protocol, age)
 		secure(cluster, t.Traffic.Mode())
 		b.add(Resource{
@@ -98,6 +90,26 @@ func (b *build) clusters() {
 			Message: cluster,
 			Owners:  t.Owners,
 		})
+	}
+}
+
+// findPolicies says what is wrong with the policies of the unit's host. Those of one
+// namespace are for the same callers.
+func (b *build) findPolicies(service *mesh.Service) {
+	first := map[string]*mesh.Policy{}
+	for _, policy := range b.view.Policies(b.unit.Host) {
+		id := policy.Origin.ObjectID
+		if policy.Host != b.unit.Host {
+			continue // it has a unit of its own
+		}
+		if winner := first[id.Namespace]; winner == nil {
+			first[id.Namespace] = policy
+		} else if mesh.Eclipses(winner.ExportTo, policy.ExportTo) {
+			b.find(message.HostConflict(id, "spec.host", policy.Host, winner.Origin.ObjectID))
+		}
+		if service == nil && !mesh.IsWildcard(policy.Host) {
+			b.find(message.HostNotFound(id, "spec.host", policy.Host))
+		}
 	}
 }
 

@@ -19,15 +19,13 @@ func (p *portRoutes) resolve(d *mesh.Destination) string {
 		subset = mesh.LabelText(d.Labels)
 	}
 	port, problem := p.destinationPort(d)
-	if problem == nil {
-		problem = p.destinationSubset(d)
-	}
 	name := ClusterName(d.Host, port, subset)
-	if problem != nil {
+	switch {
+	case problem != nil:
 		p.find(*problem)
-		return name
+	case d.Subset == "" || p.hasSubset(d):
+		p.requires = append(p.requires, name)
 	}
-	p.requires = append(p.requires, name)
 	return name
 }
 
@@ -56,19 +54,20 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 	return wanted, nil
 }
 
-func (p *portRoutes) destinationSubset(d *mesh.Destination) *message.Finding {
-	if d.Subset == "" {
-		return nil
-	}
-	var policy *mesh.Policy
-	if policies := p.view.Policies(d.Host); len(policies) > 0 {
-		policy = policies[0]
-	}
+// hasSubset reports whether the caller has a policy with the destination's subset. That
+// other callers have, is their own matter; that nobody has, is told.
+func (p *portRoutes) hasSubset(d *mesh.Destination) bool {
+	policy := p.policy(d.Host)
 	if _, found := policy.Subset(d.Subset); found {
-		return nil
+		return true
 	}
-	finding := message.SubsetNotFound(p.object, d.Path+".subset", d.Host, d.Subset, subsetNames(policy))
-	return &finding
+	for _, other := range p.view.Policies(d.Host) {
+		if _, found := other.Subset(d.Subset); found {
+			return false
+		}
+	}
+	p.find(message.SubsetNotFound(p.object, d.Path+".subset", d.Host, d.Subset, subsetNames(policy)))
+	return false
 }
 
 func portNumbers(service *mesh.Service) []string {

@@ -26,7 +26,7 @@ func (b *build) endpoints() {
 		return
 	}
 	all := b.view.Endpoints(service.Host)
-	for _, t := range targets(b.view, service) {
+	for _, t := range b.targets(service) {
 		b.checkTLS(all, t)
 		b.add(Resource{
 			TypeURL: EndpointType,
@@ -42,7 +42,7 @@ func (b *build) checkTLS(all []mesh.Endpoint, t target) {
 	if t.Traffic.TLS == nil {
 		return
 	}
-	object := b.view.Policies(b.unit.Host)[0].Origin.ObjectID
+	object := b.policy(b.unit.Host).Origin.ObjectID
 	for _, e := range all {
 		switch {
 		case !t.has(e):

@@ -69,6 +69,7 @@ var (
 	someNamespaces = []string{"default", "prod"}
 	someLabels     = []map[string]string{{"version": "v1"}, {"version": "v2"}, {"app": "front", "version": "v1"}, {"app": "back"}}
 	someModes      = []mesh.MTLSMode{"", mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}
+	someExports    = [][]string{nil, nil, {"default"}, {"prod"}, {mesh.Nowhere}}
 	someProtocols  = []mesh.Protocol{mesh.HTTP, mesh.GRPC, mesh.TCP, mesh.Unknown}
 )
 
@@ -80,7 +81,7 @@ func (m *randomMesh) host() string {
 
 // routedHost is a service's, or one that only routes name, which may be a short name.
 func (m *randomMesh) routedHost() string {
-	return pick(m, []string{m.host(), m.host(), m.host(), "shop.example", "reviews.default", "store.prod.svc"})
+	return pick(m, []string{m.host(), m.host(), m.host(), "shop.example", "reviews.default", "store.prod.svc", "*.prod.svc.cluster.local", "*"})
 }
 
 // change lets one thing happen, and says what.
@@ -103,7 +104,7 @@ func (m *randomMesh) change() string {
 		return fmt.Sprintf("namespace %+v", namespace)
 	case 12:
 		m.settings = mesh.Settings{
-			TrustDomain: pick(m, []string{"", "other"}), MTLS: pick(m, someModes), MaxConnectionAge: pick(m, []time.Duration{0, time.Minute}),
+			RootNamespace: pick(m, []string{"", "prod"}), TrustDomain: pick(m, []string{"", "other"}), MTLS: pick(m, someModes), MaxConnectionAge: pick(m, []time.Duration{0, time.Minute}),
 		}
 		m.store.SetSettings(m.settings)
 		return fmt.Sprintf("settings %+v", m.settings)
@@ -195,7 +196,7 @@ func (m *randomMesh) changeWorkload() string {
 func (m *randomMesh) origin(kind string) mesh.Origin {
 	name := pick(m, []string{"a", "b", "c"})
 	return mesh.Origin{
-		ObjectID: mesh.ObjectID{Kind: kind, Namespace: "default", Name: name},
+		ObjectID: mesh.ObjectID{Kind: kind, Namespace: pick(m, someNamespaces), Name: name},
 		Created:  time.Unix(int64(name[0]), 0),
 	}
 }
@@ -207,7 +208,7 @@ func (m *randomMesh) changeTable() string {
 		m.store.DeleteRouteTable(table.Origin.ObjectID)
 		return "no " + table.Origin.String()
 	}
-	table.Hosts = []string{m.routedHost(), m.routedHost()}
+	table.Hosts, table.ExportTo = []string{m.routedHost(), m.routedHost()}, pick(m, someExports)
 	for i := range m.random.IntN(3) {
 		route := mesh.HTTPRoute{Path: fmt.Sprintf("spec.http[%d]", i)}
 		if m.random.IntN(2) == 0 {
@@ -249,7 +250,7 @@ func (m *randomMesh) traffic() mesh.Traffic {
 }
 
 func (m *randomMesh) changePolicy() string {
-	policy := &mesh.Policy{Origin: m.origin("DestinationRule"), Host: m.routedHost()}
+	policy := &mesh.Policy{Origin: m.origin("DestinationRule"), Host: m.routedHost(), ExportTo: pick(m, someExports)}
 	if m.random.IntN(4) == 0 {
 		delete(m.policies, policy.Origin.ObjectID)
 		m.store.DeletePolicy(policy.Origin.ObjectID)

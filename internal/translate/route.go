@@ -32,7 +32,9 @@ type hostRoutes struct {
 	callerNamespace string
 	callerLabels    map[string]string
 
-	find func(message.Finding)
+	// policy is build's.
+	policy func(host string) *mesh.Policy
+	find   func(message.Finding)
 }
 
 // routes builds the scopes and route configurations of the unit's host, one of each for
@@ -44,9 +46,10 @@ func (b *build) routes() {
 		service:         b.view.Service(b.unit.Host),
 		callerNamespace: b.unit.Namespace,
 		callerLabels:    mesh.ParseLabelText(b.unit.SourceLabels),
+		policy:          b.policy,
 		find:            b.find,
 	}
-	tables := b.view.Routes(r.host)
+	tables := b.tables(r.host)
 	if len(tables) > 0 {
 		r.table = tables[0]
 		b.findUnreachable(r.table)
@@ -77,6 +80,9 @@ func (b *build) routes() {
 // proxy recognises HTTP where the protocol is unknown, so that requests to such a port
 // need a scope there too.
 func (b *build) calledPorts(r *hostRoutes) []mesh.ServicePort {
+	if r.service == nil && (r.table == nil || r.table.For(r.host) != r.host) {
+		return nil // what others see of it is nothing to this caller
+	}
 	if r.service == nil {
 		return []mesh.ServicePort{{Number: defaultHTTPPort, Protocol: mesh.HTTP}}
 	}
@@ -85,9 +91,12 @@ func (b *build) calledPorts(r *hostRoutes) []mesh.ServicePort {
 	})
 }
 
-// findConflicts tells the tables that lost the host to an older one.
+// findConflicts tells the tables that lost the host to an older one, wherever they are seen.
 func (b *build) findConflicts(tables []*mesh.RouteTable) {
 	for i, table := range tables {
+		if i > 0 && (tables[0].For(b.unit.Host) != b.unit.Host || !mesh.Eclipses(tables[0].ExportTo, table.ExportTo)) {
+			continue
+		}
 		for _, id := range table.Objects() {
 			switch {
 			case i == 0:
@@ -112,9 +121,10 @@ func (b *build) findUnreachable(table *mesh.RouteTable) {
 	}
 }
 
-// findUnrouted tells a table that wins a host which nobody calls, or not by HTTP.
+// findUnrouted tells a table that wins a host, by naming it, which nobody calls, or not by
+// HTTP.
 func (r *hostRoutes) findUnrouted() {
-	if r.table == nil {
+	if r.table == nil || r.table.For(r.host) != r.host || mesh.IsWildcard(r.host) {
 		return
 	}
 	path := hostsPath(r.table)

@@ -35,7 +35,7 @@ func authorities(r *hostRoutes, namespace string, port uint16) []string {
 	names := []string{r.host}
 	if r.service != nil {
 		names = r.service.AliasesIn(namespace)
-	} else if shortName(r.view, r.host) != nil {
+	} else if mesh.IsWildcard(r.host) || shortName(r.view, r.host) != nil {
 		return nil
 	}
 	var keys []string

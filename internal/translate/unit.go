@@ -34,7 +34,8 @@ type Unit struct {
 	// Host is set for all kinds but UnitListeners.
 	Host string
 	// Namespace is the caller's. Routes have it where it is the service's own, whose short
-	// name works there, or where routes look at callers.
+	// name works there, or where routes look at callers; routes, clusters and endpoints have
+	// it where what a caller gets depends on it (mesh.View.NarrowHosts).
 	Namespace string
 	// Explicit is set for listeners and routes.
 	Explicit bool
@@ -85,6 +86,7 @@ func compareBool(a, b bool) int {
 // Units returns everything that a class is served, sorted. A host that only a route
 // table or a policy names has units too, for what is to be said about it.
 func Units(view mesh.View, class Class) []Unit {
+	l := lister{view: view, class: class, narrow: view.NarrowHosts(), sources: view.SourceHosts()}
 	services := view.Services()
 	serviceHosts := make([]string, len(services))
 	namespaces := make(map[string]string, len(services))
@@ -92,36 +94,71 @@ func Units(view mesh.View, class Class) []Unit {
 		serviceHosts[i] = service.Host
 		namespaces[service.Host] = service.Namespace
 	}
-	sources := view.SourceHosts()
 
-	units := make([]Unit, 0, 3*len(services)+1)
+	l.units = make([]Unit, 0, 4*len(services)+1)
 	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS, Transport: class.Transport}
 	if class.Explicit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
 	}
-	units = append(units, listeners)
+	l.units = append(l.units, listeners)
 	for _, host := range union(serviceHosts, view.RoutedHosts()) {
-		unit := Unit{Kind: UnitRoutes, Host: host, Explicit: class.Explicit}
-		if _, looks := slices.BinarySearch(sources, host); looks {
-			unit.Namespace = class.Namespace
-			unit.SourceLabels = sourceLabelsOf(view, host, class.SourceLabels)
-		} else if class.Explicit && namespaces[host] == class.Namespace {
-			unit.Namespace = class.Namespace
-		}
-		units = append(units, unit)
+		l.addRoutes(host, namespaces[host])
 	}
 	for _, host := range union(serviceHosts, view.PolicyHosts()) {
-		units = append(units, Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport})
+		l.add(Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport}, l.isNarrow(host))
 	}
 	for _, host := range serviceHosts {
-		units = append(units, Unit{Kind: UnitEndpoints, Host: host})
+		l.add(Unit{Kind: UnitEndpoints, Host: host}, l.isNarrow(host))
 	}
 	if !class.Explicit {
 		for _, host := range serviceHosts {
-			units = append(units, Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport})
+			l.add(Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport}, false)
 		}
 	}
-	return units
+	return l.units
+}
+
+// lister collects the units of a class.
+type lister struct {
+	view            mesh.View
+	class           Class
+	narrow, sources []string
+	units           []Unit
+}
+
+// isNarrow reports whether what a caller gets of a host depends on its namespace.
+func (l *lister) isNarrow(host string) bool { return mesh.CoveredBy(l.narrow, host) }
+
+// add adds a unit, one for every namespace concerned in a class that stands for all.
+func (l *lister) add(unit Unit, narrow bool) {
+	if !narrow {
+		l.units = append(l.units, unit)
+		return
+	}
+	namespaces := []string{l.class.Namespace}
+	if l.class.Everybody {
+		namespaces = sortedSet(append(exported(l.view, unit.Host), ""), cmp.Compare[string])
+	}
+	for _, namespace := range namespaces {
+		unit.Namespace = namespace
+		l.units = append(l.units, unit)
+	}
+}
+
+// addRoutes adds the unit of a host's routes. What a destination gets is part of them.
+func (l *lister) addRoutes(host, home string) {
+	unit := Unit{Kind: UnitRoutes, Host: host, Explicit: l.class.Explicit}
+	narrow := l.isNarrow(host)
+	if !narrow && len(l.narrow) > 0 {
+		narrow = slices.ContainsFunc(l.view.Destinations(host), l.isNarrow)
+	}
+	if mesh.CoveredBy(l.sources, host) {
+		unit.Namespace = l.class.Namespace
+		unit.SourceLabels = sourceLabelsOf(l.view, host, l.class.Namespace, l.class.SourceLabels)
+	} else if l.class.Explicit && home == l.class.Namespace {
+		unit.Namespace = l.class.Namespace
+	}
+	l.add(unit, narrow)
 }
 
 // union merges two sorted lists without repetitions.

@@ -124,10 +124,11 @@ func TestDestinationRules(t *testing.T) {
 	for spec, want := range map[string][]string{
 		`host: reviews`: nil,
 		`host: reviews, exportTo: ["*"], subsets: [{name: v1, labels: {version: v1}}, {name: all}]`: nil,
-		`host: "*.local"`:                               {"FL0002 spec.host"},
+		`host: "*.local"`:                               nil,
+		`host: "a*.local"`:                              {"FL0001 spec.host"},
 		`host: 192.0.2.7`:                               {"FL0002 spec.host"},
 		`host: "a b"`:                                   {"FL0001 spec.host"},
-		`host: a, exportTo: [prod]`:                     {"FL0002 spec.exportTo[0]"},
+		`host: a, exportTo: [prod, "a b"]`:              {"FL0001 spec.exportTo[1]"},
 		`host: a, trafficPolicy: {tls: {}}`:             {},
 		`host: a, trafficPolicy: {tls: {mode: SIMPLE}}`: {"FL0002 spec.trafficPolicy.tls.mode"},
 		`host: a, trafficPolicy: {portLevelSettings: [{port: {number: 0}, tls: {mode: MESH_MUTUAL, sni: a}}]}`: {

@@ -19,7 +19,7 @@ func DestinationRule(object *v1alpha1.DestinationRule, options Options) []messag
 	}
 	c.unimplementedFields(kindDestinationRule, object.Spec)
 	spec := field.NewPath("spec")
-	c.exactHost(spec.Child("host"), object.Spec.Host)
+	c.routedHost(spec.Child("host"), object.Spec.Host)
 	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)
 	c.trafficPolicy(spec.Child("trafficPolicy"), object.Spec.TrafficPolicy)
 	first := map[string]*field.Path{}

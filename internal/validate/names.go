@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 )
 
@@ -27,17 +28,35 @@ var (
 	authorities = regexp.MustCompile(`^[-A-Za-z0-9._~!$&'()*+,;=:\[\]]+$`)
 )
 
-// exactHost checks a host that traffic is routed by, and reports whether it is a plain name.
-func (c *checker) exactHost(path *field.Path, host string) bool {
-	switch _, err := netip.ParseAddr(host); {
-	case strings.Contains(host, "*"):
-		c.notImplemented(path, "wildcards in hosts are", "name each host exactly")
-	case err == nil:
+// routedHost checks a host that traffic is routed by, perhaps with a wildcard, and reports
+// whether it is one.
+func (c *checker) routedHost(path *field.Path, host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
 		c.notImplemented(path, "IP addresses as hosts are", "name the service")
-	default:
-		return c.host(path, host)
+		return false
 	}
-	return false
+	// After a wildcard comes the rest of a label, or of a name.
+	rest, wild := strings.CutPrefix(host, "*")
+	switch {
+	case wild && rest == "":
+		return true
+	case wild:
+		rest = strings.TrimPrefix(strings.TrimPrefix(rest, "."), "-")
+	}
+	return c.host(path, rest)
+}
+
+// exportTo checks the namespaces that see an object.
+func (c *checker) exportTo(path *field.Path, namespaces []string) {
+	for i, namespace := range namespaces {
+		switch namespace {
+		case "*", ".", mesh.Nowhere:
+		default:
+			if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+				c.invalid(path.Index(i), fmt.Sprintf("%q is not a namespace", namespace), `write namespaces, "." for this one, "*" for all or "~" for none`)
+			}
+		}
+	}
 }
 
 // host checks a service's name and reports whether it is one. That an IP address names no

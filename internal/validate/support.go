@@ -64,17 +64,15 @@ const tlsModes = "`DISABLE`, `ISTIO_MUTUAL` and `MESH_MUTUAL`, which is the same
 // which; the others give FL0002 too.
 var partial = map[string]map[string]string{
 	kindVirtualService: {
-		"spec.exportTo[]":                "only `*`",
 		"spec.gateways[]":                "only `mesh`",
 		"spec.http[].match[].gateways[]": "only `mesh`",
-		"spec.hosts[]":                   "exact names; no wildcards and no IP addresses. Without hosts the object is a delegate, which is not implemented",
+		"spec.hosts[]":                   "no IP addresses. Without hosts the object is a delegate, which is not implemented",
 	},
 	kindGateway: {
 		"spec.servers[].bind": "IP addresses; no Unix sockets",
 	},
 	kindDestinationRule: {
-		"spec.exportTo[]": "only `*`",
-		"spec.host":       "exact names; no wildcards and no IP addresses",
+		"spec.host": "no IP addresses",
 
 		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.mode": tlsModes,
 		"spec.subsets[].trafficPolicy.tls.mode":                     tlsModes,

@@ -42,7 +42,7 @@ func (c *checker) hosts(path *field.Path, hosts []string) {
 	seen := map[string]string{}
 	for i, host := range hosts {
 		at := path.Index(i)
-		if !c.exactHost(at, host) {
+		if !c.routedHost(at, host) {
 			continue
 		}
 		full := c.qualified(host)
@@ -65,15 +65,6 @@ func (c *checker) gateways(path *field.Path, gateways []string) {
 			c.notImplemented(path.Index(i), "gateways are", `remove it, or use the word "mesh" for all sidecars`)
 		} else if len(validation.IsDNS1123Subdomain(name)) > 0 || namespace != "." && len(validation.IsDNS1123Label(namespace)) > 0 {
 			c.invalid(path.Index(i), fmt.Sprintf("%q is not the name of a Gateway", gateway), `write name or namespace/name, or "mesh" for all sidecars`)
-		}
-	}
-}
-
-// exportTo accepts "*" alone, which is also what an empty list means.
-func (c *checker) exportTo(path *field.Path, namespaces []string) {
-	for i, namespace := range namespaces {
-		if namespace != "*" {
-			c.notImplemented(path.Index(i), "visibility to some namespaces only is", `remove it, or use "*" for all namespaces`)
 		}
 	}
 }

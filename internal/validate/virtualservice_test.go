@@ -48,15 +48,15 @@ const toReviews = `route: [{destination: {host: reviews}}]`
 
 func TestHosts(t *testing.T) {
 	for hosts, want := range map[string][]string{
-		`[reviews, reviews.prod, Shop.example.com]`: nil,
-		`["*"]`:                       {"FL0002 spec.hosts[0]"},
-		`[a, "*.example.com"]`:        {"FL0002 spec.hosts[1]"},
-		`[192.0.2.7, "2001:db8::7"]`:  {"FL0002 spec.hosts[0]", "FL0002 spec.hosts[1]"},
-		`[]`:                          {"FL0002 spec.hosts"},
-		`["a b", "http://a", "a:80"]`: {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
-		`[""]`:                        {"FL0001 spec.hosts[0]"},
-		`[reviews, b, reviews]`:       {"FL0008 spec.hosts[2]"},
-		`[reviews, Reviews]`:          {"FL0008 spec.hosts[1]"},
+		`[reviews, reviews.prod, Shop.example.com]`:  nil,
+		`["*", "*.example.com", "*-eu.example.com"]`: nil,
+		`["*.", "a.*", "**"]`:                        {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
+		`[192.0.2.7, "2001:db8::7"]`:                 {"FL0002 spec.hosts[0]", "FL0002 spec.hosts[1]"},
+		`[]`:                                         {"FL0002 spec.hosts"},
+		`["a b", "http://a", "a:80"]`:                {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
+		`[""]`:                                       {"FL0001 spec.hosts[0]"},
+		`[reviews, b, reviews]`:                      {"FL0008 spec.hosts[2]"},
+		`[reviews, Reviews]`:                         {"FL0008 spec.hosts[1]"},
 		`[reviews, reviews.prod.svc.cluster.local]`:  {"FL0008 spec.hosts[1]"},
 		`[reviews, reviews.other.svc.cluster.local]`: nil,
 		`[` + strings.Repeat("a", 254) + `]`:         {"FL0001 spec.hosts[0]"},
@@ -80,10 +80,11 @@ func TestClusterDomainCompletesHosts(t *testing.T) {
 
 func TestWhereAnObjectApplies(t *testing.T) {
 	for fields, want := range map[string][]string{
-		`gateways: [mesh], exportTo: ["*"]`:                                             nil,
-		`gateways: [], exportTo: []`:                                                    nil,
-		`gateways: [edge, mesh, other/edge]`:                                            {"FL0002 spec.gateways[0]", "FL0002 spec.gateways[2]"},
-		`exportTo: [".", "*", prod, "~"]`:                                               {"FL0002 spec.exportTo[0]", "FL0002 spec.exportTo[2]", "FL0002 spec.exportTo[3]"},
+		`gateways: [mesh], exportTo: ["*"]`:  nil,
+		`gateways: [], exportTo: []`:         nil,
+		`gateways: [edge, mesh, other/edge]`: {"FL0002 spec.gateways[0]", "FL0002 spec.gateways[2]"},
+		`exportTo: [".", "*", prod, "~"]`:    nil,
+		`exportTo: [a.b]`:                    {"FL0001 spec.exportTo[0]"},
 		`tls: [{match: [{sniHosts: [a]}], route: []}], tcp: [{route: []}, {route: []}]`: {"FL0002 spec.tcp", "FL0002 spec.tls"},
 	} {
 		t.Run(fields, func(t *testing.T) {
