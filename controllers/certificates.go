@@ -40,7 +40,7 @@ type CertificateOptions struct {
 	Authority *Authority
 	// Issuers are who may sign, and where roots come from.
 	Issuers *Issuers
-	// Proxies are the agents on the stream; nil: none.
+	// Proxies are the agents on the stream.
 	Proxies rotation.Proxies
 	// Reconnect is how long they have to come back to a new leader before anything is renewed
 	// that can wait.
@@ -63,8 +63,7 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 	engine := rotation.New(rotation.Options{
 		Clock: o.Clock, Log: o.Log, Store: store, Source: o.Source, Issuer: o.Issuers.Issuer, Sources: o.Issuers, Proxies: o.Proxies,
 		Pods: func() map[string]bool { return runningPods(o.Store) }, Settle: o.Reconnect,
-		Notify:  func(e rotation.Event) { tellEvent(reader, recorder, e) },
-		Metrics: rotation.NewMetrics(o.Metrics), Changed: changed,
+		Notify: func(e rotation.Event) { tellEvent(reader, recorder, e) }, Changed: changed,
 	})
 	o.Issuers.onChange(engine.Reconsider)
 	if o.Metrics != nil {

@@ -23,6 +23,7 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
+	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/settings"
 )
@@ -56,6 +57,7 @@ func withAuthority(o *outputs, folder string) func(ctrl.Manager, *replica) {
 		r.first = issuers.First
 		_, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
 			Namespace: "fairlead-system", Settings: r.settings, Source: r.source, Authority: r.authority, Store: r.store,
+			Proxies: agents.NewTable(clock.RealClock{}, nil),
 			Issuers: issuers, Clock: clock.RealClock{}, Log: log, Metrics: o.registry,
 		})
 		Expect(err).NotTo(HaveOccurred())

@@ -22,7 +22,8 @@ func (r *MeshCertificateReconciler) status(object *v1alpha1.MeshCertificate) *v1
 	status := &v1alpha1.MeshCertificateStatus{
 		ObservedGeneration: object.Generation,
 		Certificates: &v1alpha1.CertificateCounts{
-			Total: int32(report.Total), Current: int32(report.Current), Due: int32(report.Due), Unproven: int32(report.Unproven),
+			Total: int32(report.Total), Current: int32(report.In[rotation.Current]),
+			Due: int32(report.In[rotation.Due]), Unproven: int32(report.In[rotation.Unproven]),
 		},
 		NotAfter: timeOf(report.NotAfter), LastRenewal: timeOf(report.LastRenewal),
 		Issuer: pki.SourceBuiltin, Window: windowText(&report),
@@ -91,7 +92,6 @@ func conditions(object *v1alpha1.MeshCertificate, about told, report *rotation.R
 // programmedCertificates says whether every certificate is there and in use.
 func programmedCertificates(report *rotation.Report) metav1.Condition {
 	const conditionType = v1alpha1.ConditionProgrammed
-	missing := report.Total - report.Current - report.Due - report.Unproven - report.Expired
 	failure := ""
 	if report.Failure != "" {
 		failure = "; " + report.Failure
@@ -101,15 +101,15 @@ func programmedCertificates(report *rotation.Report) metav1.Condition {
 		return condition(conditionType, false, v1alpha1.ReasonIssuerFailed, "the root could not be changed: "+root.Failure)
 	case root != nil && root.Waiting.Warning != "":
 		return condition(conditionType, false, v1alpha1.ReasonRotating, root.Waiting.Warning)
-	case report.Expired > 0:
-		return condition(conditionType, false, v1alpha1.ReasonExpired, fmt.Sprintf("%d of %d certificates have expired%s", report.Expired, report.Total, failure))
+	case report.In[rotation.Expired] > 0:
+		return condition(conditionType, false, v1alpha1.ReasonExpired, fmt.Sprintf("%d of %d certificates have expired%s", report.In[rotation.Expired], report.Total, failure))
 	case report.Failure != "":
 		return condition(conditionType, false, v1alpha1.ReasonIssuerFailed, "it is tried again: "+report.Failure)
-	case missing > 0:
+	case report.In[rotation.Missing] > 0:
 		return condition(conditionType, false, v1alpha1.ReasonIssuing, "certificates are being issued; status.certificates counts them")
 	case root != nil && root.State.Next != 0:
 		return condition(conditionType, false, v1alpha1.ReasonRotating, "the root is being changed; status.phase says how far it has come")
-	case report.Unproven > 0:
+	case report.In[rotation.Unproven] > 0:
 		return condition(conditionType, false, v1alpha1.ReasonPending, "not every proxy has shown that it serves its new certificate; status.certificates counts them")
 	case report.Total == 0 && report.Root == nil:
 		return condition(conditionType, true, v1alpha1.ReasonProgrammed, "there is no certificate to issue")

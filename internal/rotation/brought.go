@@ -14,9 +14,6 @@ import (
 // any more.
 func (e *Engine) tellFault() {
 	r, fault := &e.root, ""
-	if e.Sources == nil {
-		return
-	}
 	if _, err := e.Sources.Brought(); err != nil {
 		fault = err.Error()
 	}
@@ -37,9 +34,6 @@ func (e *Engine) tellFault() {
 // renewed is a generation with what the user brought for it anew below the same root; nil:
 // nothing.
 func (e *Engine) renewed() *pki.Generation {
-	if e.Sources == nil {
-		return nil
-	}
 	brought, _ := e.Sources.Brought()
 	if brought == nil {
 		return nil

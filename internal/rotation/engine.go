@@ -23,26 +23,27 @@ type Options struct {
 	// Issuer returns who signs by name, which is that of Terms; empty: whoever signs for the
 	// mesh.
 	Issuer func(name string) (issuer.Issuer, error)
-	// Proxies are the agents on the stream; nil: none.
+	// Proxies are the agents on the stream.
 	Proxies Proxies
-	// Sources gives generations of the root that come from outside; nil: all are built in.
+	// Sources gives generations of the root that come from outside.
 	Sources Sources
 	// Pods are the nodes of all Pods that run, and whether each is ready and has a proxy with
-	// certificates, be its agent on the stream or not; nil: nobody knows.
+	// certificates, be its agent on the stream or not.
 	Pods func() map[string]bool
 	// Notify is told of events; it must not wait.
 	Notify func(Event)
 	// Settle is how long proxies have after Start to come back before anything is renewed that
 	// can wait: until then, what they have not proven is not known.
-	Settle  time.Duration
-	Metrics *Metrics
+	Settle time.Duration
 	// Changed is told whose certificates have changed, for their status; it must not wait.
 	Changed func(Object)
 }
 
 // Engine is the rotation engine. Its inputs may be called from everywhere, before Start too.
+// It is a collector of its metrics.
 type Engine struct {
 	Options
+	counters
 
 	mu      sync.Mutex
 	holders map[Key]*holder
@@ -57,8 +58,8 @@ type Engine struct {
 	groups   map[string]*group
 	// mounting are the proxies on the stream that mount the Secret of an identity.
 	mounting map[pki.Identity][]*agents.Agent
-	// traffic is what is known of the load of each namespace.
-	// kept is what was kept of it, last at keptAt.
+	// traffic is what is known of the load of each namespace, kept what was kept of it, last at
+	// keptAt.
 	traffic map[string]*traffic
 	kept    map[string]string
 	keptAt  time.Time
@@ -102,21 +103,17 @@ type holder struct {
 	// missing is the issuer that there is not, pending what is being asked of one.
 	missing string
 	pending *pki.Pending
-	// grouped: it is a member of group, which has given it slot.
-	grouped bool
-	group   string
-	slot    renewal.Slot
+	// group is the one that it is a member of, nil for none, and slot what that has given it.
+	group *group
+	slot  renewal.Slot
 	// wake is when it has to be looked at again.
 	wake time.Time
 }
 
 // New returns an engine that knows nothing yet.
 func New(options Options) *Engine {
-	if options.Metrics == nil {
-		options.Metrics = NewMetrics(nil)
-	}
 	return &Engine{
-		Options: options,
+		Options: options, counters: newCounters(),
 		holders: map[Key]*holder{}, scopes: map[string]map[Key]struct{}{}, served: map[pki.Identity]*Subject{},
 		retermed: map[pki.Identity]struct{}{},
 		defaults: &Terms{}, groups: map[string]*group{}, traffic: map[string]*traffic{},

@@ -50,7 +50,7 @@ func TestWhatIsDeletedOrDamagedComesBackAtOnce(t *testing.T) {
 	w.turn()
 
 	g.Expect(w.secrets).To(HaveKey(deleted))
-	g.Expect(w.engine.Report(meshRoot).Current).To(Equal(3))
+	g.Expect(w.engine.Report(meshRoot).In[Current]).To(Equal(3))
 	g.Expect(w.secrets[kept].Serial).To(Equal(before), "the others stay as they are")
 	g.Expect(reasons(w.events)).To(ConsistOf("SecretRestored"))
 }
@@ -69,7 +69,7 @@ func TestAForcedRenewalIsMadeOnceAndAlsoForProxies(t *testing.T) {
 	w.run(start.Add(time.Hour), time.Second)
 
 	g.Expect(w.made()).To(ConsistOf("Secret shop/fairlead.account-0000 forced", "Pod shop/streams forced"))
-	g.Expect(w.engine.Report(meshRoot).Unproven).To(BeZero())
+	g.Expect(w.engine.Report(meshRoot).In[Unproven]).To(BeZero())
 
 	// Twice in a second, which is all that certificates know of time.
 	for _, value := range []string{"again", "and again"} {

@@ -94,7 +94,8 @@ func TestAnIssuerThatWaitsHoldsNobodyElseUp(t *testing.T) {
 	waiting := &person{Issuer: builtin, decides: make(chan struct{}), asked: map[string]int{}}
 	store := &shelf{written: map[Key]bool{}}
 	engine := New(Options{
-		Clock: wall, Log: slog.New(slog.DiscardHandler), Store: store, Source: w.source,
+		Clock: wall, Log: slog.New(slog.DiscardHandler), Store: store, Source: w.source, Sources: w.sources,
+		Proxies: w, Pods: func() map[string]bool { return nil }, Notify: func(Event) {}, Changed: func(Object) {},
 		Issuer: func(name string) (issuer.Issuer, error) {
 			if name == "" {
 				return builtin, nil

@@ -23,21 +23,15 @@ func (e *Engine) NeedLeaderElection() bool { return true }
 // Start works until the context ends. What the Secrets hold, and which certificates there are
 // to be, has to be known by then: what is not known is taken for missing.
 func (e *Engine) Start(ctx context.Context) error {
-	work := make(chan func(context.Context))
 	var running sync.WaitGroup
 	defer running.Wait()
-	defer close(work)
-	for range workers {
-		running.Go(func() {
-			for do := range work {
-				do(ctx)
-			}
+	running.Go(func() { e.onEach(ctx, e.Proxies.Changes, func() { e.news = true }) })
+	running.Go(func() {
+		e.onEach(ctx, e.Source.Changes, func() {
+			e.root.changed = true
+			e.touchAll()
 		})
-	}
-	if e.Proxies != nil {
-		running.Go(func() { e.follow(ctx) })
-	}
-	running.Go(func() { e.followAuthority(ctx) })
+	})
 	lanes := map[string]chan struct{}{}
 	for {
 		jobs, change, wake := e.step(e.Clock.Now())
@@ -46,15 +40,21 @@ func (e *Engine) Start(ctx context.Context) error {
 			running.Go(func() { e.finishRoot(*change, e.performRoot(ctx, *change)) })
 		}
 		for _, j := range jobs {
-			if name := e.lane(j); name != "" {
-				if lanes[name] == nil {
-					lanes[name] = make(chan struct{}, workers)
-				}
-				running.Go(func() { e.inLane(ctx, lanes[name], j) })
+			name := e.lane(j)
+			if lanes[name] == nil {
+				lanes[name] = make(chan struct{}, workers)
+			}
+			lane := lanes[name]
+			if name != "" {
+				running.Go(func() { e.inLane(ctx, lane, j) })
 				continue
 			}
 			select {
-			case work <- func(ctx context.Context) { e.finish(j, e.perform(ctx, j)) }:
+			case lane <- struct{}{}:
+				running.Go(func() {
+					defer func() { <-lane }()
+					e.finish(j, e.perform(ctx, j))
+				})
 			case <-ctx.Done():
 				return nil
 			}
@@ -132,34 +132,18 @@ func (e *Engine) sleep(ctx context.Context, until time.Time) bool {
 	}
 }
 
-// follow has the proxies looked at when they report something new.
-func (e *Engine) follow(ctx context.Context) {
+// onEach notes something now, and whenever changes says so, and wakes the engine.
+func (e *Engine) onEach(ctx context.Context, changes func() <-chan struct{}, note func()) {
 	for {
-		changes := e.Proxies.Changes()
+		changed := changes()
 		e.mu.Lock()
-		e.news = true
+		note()
 		e.mu.Unlock()
 		e.Poke()
 		select {
 		case <-ctx.Done():
 			return
-		case <-changes:
-		}
-	}
-}
-
-// followAuthority has everything looked at again when the authority changes.
-func (e *Engine) followAuthority(ctx context.Context) {
-	for {
-		changes := e.Source.Changes()
-		e.mu.Lock()
-		e.root.changed = true
-		e.touchAll()
-		e.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return
-		case <-changes:
+		case <-changed:
 		}
 	}
 }

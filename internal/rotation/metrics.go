@@ -7,40 +7,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/renewal"
 	"fairlead.dev/fairlead/internal/pki/rollover"
 )
 
-// Metrics are what operators watch of the rotation of certificates. What is true at a time is
-// computed when it is asked for.
-type Metrics struct {
-	renewals *prometheus.CounterVec
-	failures *prometheus.CounterVec
-	windows  prometheus.Counter
+// counters are metrics that count; all others are computed when they are asked for.
+type counters struct {
+	renewals, failures *prometheus.CounterVec
+	missedWindows      prometheus.Counter
 }
 
-// NewMetrics registers the metrics, if a registerer is given.
-func NewMetrics(registerer prometheus.Registerer) *Metrics {
-	m := &Metrics{
+func newCounters() counters {
+	return counters{
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fairlead_certificate_renewals_total", Help: "Certificates issued, and Secrets changed, by reason: new, window, emergency, forced, authority, damaged; trust for roots alone; unwanted for Secrets deleted.",
 		}, []string{"reason"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fairlead_certificate_failures_total", Help: "Attempts to issue a certificate or to change a Secret that failed, by reason of the attempt.",
 		}, []string{"reason"}),
-		windows: prometheus.NewCounter(prometheus.CounterOpts{
+		missedWindows: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fairlead_certificate_missed_windows_total", Help: "Windows that ended without the renewal of a certificate that was meant for them.",
 		}),
 	}
-	if registerer != nil {
-		registerer.MustRegister(m.renewals, m.failures, m.windows)
-	}
-	return m
 }
-
-func (m *Metrics) done(reason renewal.Reason)   { m.renewals.WithLabelValues(string(reason)).Inc() }
-func (m *Metrics) failed(reason renewal.Reason) { m.failures.WithLabelValues(string(reason)).Inc() }
-func (m *Metrics) missed(count int)             { m.windows.Add(float64(count)) }
 
 var (
 	expiryDesc = prometheus.NewDesc("fairlead_certificate_expiry_seconds",
@@ -61,14 +49,20 @@ var (
 
 // Describe implements prometheus.Collector.
 func (e *Engine) Describe(out chan<- *prometheus.Desc) {
+	for _, c := range []prometheus.Collector{e.renewals, e.failures, e.missedWindows} {
+		c.Describe(out)
+	}
 	for _, d := range []*prometheus.Desc{expiryDesc, countDesc, pausedDesc, phaseDesc, phaseAgeDesc, waitingDesc, generationDesc} {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector. A replica that does not lead knows nothing, and
-// tells nothing.
+// tells nothing but what it has counted.
 func (e *Engine) Collect(out chan<- prometheus.Metric) {
+	for _, c := range []prometheus.Collector{e.renewals, e.failures, e.missedWindows} {
+		c.Collect(out)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.root.terms == nil {
@@ -79,7 +73,7 @@ func (e *Engine) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	e.collectRoot(now, gauge)
-	states := map[string]int{stateCurrent: 0, stateDue: 0, stateUnproven: 0, stateExpired: 0, stateMissing: 0}
+	states := map[State]int{Current: 0, Due: 0, Unproven: 0, Expired: 0, Missing: 0}
 	first := map[string]time.Time{}
 	for _, h := range e.holders {
 		if e.terms(h) == nil {
@@ -89,7 +83,7 @@ func (e *Engine) Collect(out chan<- prometheus.Metric) {
 		first[h.key.Namespace] = earliest(first[h.key.Namespace], h.certificate().NotAfter)
 	}
 	for state, n := range states {
-		gauge(countDesc, float64(n), state)
+		gauge(countDesc, float64(n), string(state))
 	}
 	for namespace, at := range first {
 		if !at.IsZero() {

@@ -1,8 +1,8 @@
 package rotation
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -15,10 +15,10 @@ const planPace = 100 * time.Millisecond
 
 // group are the holders that share a policy, and its limits.
 type group struct {
-	terms   *Terms
-	members map[string]*holder
-	// ordered are the members by their names; nil: they have changed.
-	ordered []*holder
+	name  string
+	terms *Terms
+	// members are in the order of their names.
+	members []*holder
 	// namespace is whose traffic is learnt, and learned what is known of it.
 	namespace string
 	learned   *Learned
@@ -33,37 +33,36 @@ type group struct {
 
 // join puts a holder into the group that it belongs to, or into none.
 func (e *Engine) join(h *holder) {
-	name, terms := "", e.terms(h)
-	member := terms != nil && !h.certificate().NotAfter.IsZero()
-	if member {
-		name = terms.Group
+	var g *group
+	if terms := e.terms(h); terms != nil && !h.certificate().NotAfter.IsZero() {
+		name := terms.Group
 		if terms.Auto {
 			name += "@" + h.key.Namespace // whose traffic is learnt
 		}
-	}
-	if h.grouped && (!member || h.group != name) {
-		was := e.groups[h.group]
-		delete(was.members, h.id)
-		was.ordered = nil
-		was.changed = true
-		if len(was.members) == 0 {
-			delete(e.groups, h.group)
+		if g = e.groups[name]; g == nil {
+			g = &group{name: name, namespace: h.key.Namespace}
+			e.groups[name] = g
 		}
-		h.grouped, h.slot = false, renewal.Slot{}
+		g.terms, g.changed = terms, true
 	}
-	if !member {
-		return
+	if was := h.group; was != g && was != nil {
+		at, _ := was.find(h)
+		was.members, was.changed = slices.Delete(was.members, at, at+1), true
+		if len(was.members) == 0 {
+			delete(e.groups, was.name)
+		}
+		h.slot = renewal.Slot{}
 	}
-	g := e.groups[name]
-	if g == nil {
-		g = &group{members: map[string]*holder{}, namespace: h.key.Namespace}
-		e.groups[name] = g
+	if h.group != g && g != nil {
+		at, _ := g.find(h)
+		g.members = slices.Insert(g.members, at, h)
 	}
-	if !h.grouped {
-		g.ordered = nil
-	}
-	h.grouped, h.group = true, name
-	g.members[h.id], g.terms, g.changed = h, terms, true
+	h.group = g
+}
+
+// find returns a holder's place among the members.
+func (g *group) find(h *holder) (int, bool) {
+	return slices.BinarySearchFunc(g.members, h.id, func(m *holder, id string) int { return cmp.Compare(m.id, id) })
 }
 
 // plan returns the renewals of a group for which the time has come.
@@ -86,7 +85,7 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 	var holders []renewal.Holder
 	active := pki.RootID(e.Source.Get().Signer().Root)
 	next := time.Time{}
-	for _, h := range g.inOrder() {
+	for _, h := range g.members {
 		if now.Before(h.retryAt) && !h.busy {
 			next = earliest(next, h.retryAt)
 			continue
@@ -97,7 +96,7 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 	g.recent = slices.DeleteFunc(g.recent, func(at time.Time) bool { return now.Sub(at).Abs() >= time.Hour })
 	policy := e.policy(g, now)
 	before := g.plan.Paused
-	g.plan = policy.Plan(now, holders, e.health.Health(now), g.recent)
+	g.plan = policy.Plan(now, holders, e.health.Unwell(now), g.recent)
 	g.changed, g.planned = false, now
 	g.wake = earliest(g.plan.Wake, next)
 	missed := 0
@@ -117,12 +116,12 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 		g.next = g.wake
 	}
 	var jobs []job
-	for _, order := range g.plan.Now {
-		h := g.members[order.ID]
+	for _, i := range g.plan.Now {
+		h := members[i]
 		if h.busy {
 			continue
 		}
-		j := job{key: h.key, subject: h.subject, held: h.held, reason: order.Reason, forced: h.asks(), pending: h.pending}
+		j := job{key: h.key, subject: h.subject, held: h.held, reason: h.slot.Reason, forced: h.asks(), pending: h.pending}
 		if h.proxy != nil {
 			j.serial, j.forced = h.proxy.Report.GetCertificate().GetSerial(), e.ordered(h).Forced
 		}
@@ -130,17 +129,6 @@ func (e *Engine) plan(g *group, now time.Time) []job {
 		jobs = append(jobs, j)
 	}
 	return jobs
-}
-
-// inOrder are the members in the order of their names.
-func (g *group) inOrder() []*holder {
-	if g.ordered == nil {
-		g.ordered = make([]*holder, 0, len(g.members))
-		for _, id := range slices.Sorted(maps.Keys(g.members)) {
-			g.ordered = append(g.ordered, g.members[id])
-		}
-	}
-	return g.ordered
 }
 
 // state is what planning has to know of a holder; active identifies the root that signs.
@@ -237,7 +225,7 @@ func (e *Engine) isCanary(h *holder) bool {
 // tellPlan tells what is new about a group.
 func (e *Engine) tellPlan(g *group, before string, missed int) {
 	if missed > 0 {
-		e.Metrics.missed(missed)
+		e.missedWindows.Add(float64(missed))
 		e.notifyGroup(g, true, "WindowMissed", fmt.Sprintf("%d certificates were not renewed in the window that they were meant for; they are in the next one, or before they expire", missed))
 	}
 	switch paused := g.plan.Paused; {

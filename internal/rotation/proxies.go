@@ -31,7 +31,7 @@ type Proxies interface {
 func (e *Engine) see(now time.Time) bool {
 	// A change of the root goes by when each was last heard, which alone is no news.
 	change := e.root.state.Next != 0 && e.root.due(now)
-	if e.Proxies == nil || !e.news && !change && (e.seeAt.IsZero() || now.Before(e.seeAt)) {
+	if !e.news && !change && (e.seeAt.IsZero() || now.Before(e.seeAt)) {
 		return false
 	}
 	if paced := e.seen.Add(seePace); now.Before(paced) && now.After(e.seen) {
@@ -44,14 +44,11 @@ func (e *Engine) see(now time.Time) bool {
 	}
 	there := map[Key]struct{}{}
 	e.mounting = map[pki.Identity][]*agents.Agent{}
-	var pods map[string]bool
-	if e.Pods != nil {
-		pods = e.Pods()
-	}
+	pods := e.Pods()
 	all := e.Proxies.Snapshot()
 	for i := range all {
 		key, agent := nodeKey(all[i].Node), &all[i]
-		if _, runs := pods[agent.Node]; e.Pods != nil && !runs && agent.Connected.IsZero() {
+		if _, runs := pods[agent.Node]; !runs && agent.Connected.IsZero() {
 			continue // its Pod is gone, and whatever it served
 		}
 		there[key] = struct{}{}

@@ -14,10 +14,9 @@ const planned = 20
 // Report is what there is to be told of the certificates that an object has to do with.
 type Report struct {
 	Terms *Terms
-	// Total counts the certificates that there are to be, Current those that are valid and not
-	// due, Due those that wait for their renewal, Unproven those renewed and not yet shown to
-	// be served, Expired those that no peer takes any more.
-	Total, Current, Due, Unproven, Expired int
+	// Total counts the certificates that there are to be, In those in a state.
+	Total int
+	In    map[State]int
 	// NotAfter is when the first expires, LastRenewal when the last was issued.
 	NotAfter, LastRenewal time.Time
 	// Plan has the next renewals, the first ones only.
@@ -60,7 +59,7 @@ func (e *Engine) Report(object Object) Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.Clock.Now()
-	r := Report{}
+	r := Report{In: map[State]int{}}
 	isRoot := e.root.terms != nil && e.root.terms.Object == object
 	if isRoot {
 		object = Object{}
@@ -87,16 +86,7 @@ func (e *Engine) add(r *Report, h *holder, now time.Time) {
 		}
 	}
 	r.Total++
-	switch e.stateOf(h, now) {
-	case stateCurrent:
-		r.Current++
-	case stateDue:
-		r.Due++
-	case stateUnproven:
-		r.Unproven++
-	case stateExpired:
-		r.Expired++
-	}
+	r.In[e.stateOf(h, now)]++
 	r.NotAfter = earliest(r.NotAfter, c.NotAfter)
 	if !c.NotBefore.IsZero() {
 		r.LastRenewal = latest(r.LastRenewal, c.NotBefore.Add(tolerance))
@@ -104,7 +94,7 @@ func (e *Engine) add(r *Report, h *holder, now time.Time) {
 	if !h.slot.At.IsZero() {
 		r.Plan = append(r.Plan, Planned{Name: h.name(), At: h.slot.At, Reason: string(h.slot.Reason)})
 	}
-	if g := e.groups[h.group]; g != nil {
+	if g := h.group; g != nil {
 		r.Paused, r.Learned = g.plan.Paused, g.learned
 	}
 	// The first by name, so that the text stays the same.
@@ -119,27 +109,31 @@ func (e *Engine) add(r *Report, h *holder, now time.Time) {
 	}
 }
 
-// The states of a certificate.
+// State is that of a certificate.
+type State string
+
+// The states: there is none; no peer takes it any more; it waits for its renewal; it was renewed
+// and is not yet shown to be served; it is valid, and nothing is to be done.
 const (
-	stateMissing  = "missing"
-	stateExpired  = "expired"
-	stateDue      = "due"
-	stateUnproven = "unproven"
-	stateCurrent  = "current"
+	Missing  State = "missing"
+	Expired  State = "expired"
+	Due      State = "due"
+	Unproven State = "unproven"
+	Current  State = "current"
 )
 
-func (e *Engine) stateOf(h *holder, now time.Time) string {
+func (e *Engine) stateOf(h *holder, now time.Time) State {
 	switch c := h.certificate(); {
 	case c.NotAfter.IsZero():
-		return stateMissing
+		return Missing
 	case !now.Before(c.NotAfter):
-		return stateExpired
+		return Expired
 	case !h.slot.At.IsZero() && !now.Before(h.slot.At):
-		return stateDue
+		return Due
 	case !e.unproven(h).IsZero():
-		return stateUnproven
+		return Unproven
 	}
-	return stateCurrent
+	return Current
 }
 
 // name is what people are told: the service account, and of a proxy its Pod, too.

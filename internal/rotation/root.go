@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -87,7 +86,7 @@ func (e *Engine) stepRoot(now time.Time) *rootJob {
 	if r.busy || !r.due(now) || e.Source.Get() == nil {
 		return nil
 	}
-	if r.failures > 0 && now.Before(r.wake) && e.wanted() == r.failedFor {
+	if r.failures > 0 && now.Before(r.wake) && e.Sources.Wanted() == r.failedFor {
 		return nil
 	}
 	if paced := r.looked.Add(rootPace); r.state.Next != 0 && now.Before(paced) && !now.Before(r.looked) {
@@ -99,18 +98,14 @@ func (e *Engine) stepRoot(now time.Time) *rootJob {
 		r.busy = true
 		return &rootJob{before: r.state, state: r.state, renewed: g}
 	}
-	state, actions, waiting := rollover.Step(r.state, e.facts(), r.terms.Policy, now)
+	state, action, waiting := rollover.Step(r.state, e.facts(), r.terms.Policy, now)
 	r.tell(e, waiting)
 	r.wake = waiting.Until
-	if state == r.state && len(actions) == 0 {
+	if state == r.state && action == nil {
 		return nil
 	}
 	r.busy = true
-	job := &rootJob{before: r.state, state: state}
-	if len(actions) > 0 {
-		job.action = &actions[0]
-	}
-	return job
+	return &rootJob{before: r.state, state: state, action: action}
 }
 
 func (r *root) due(now time.Time) bool {
@@ -175,10 +170,9 @@ func (e *Engine) act(ctx context.Context, authority *pki.Authority, action rollo
 		return authority.Trust(action.Generation)
 	case rollover.Activate:
 		return authority.Activate(action.Generation)
-	case rollover.Drop:
+	default: // rollover.Drop
 		return authority.Drop(action.Generation)
 	}
-	return nil, errors.New("nobody knows how")
 }
 
 func (e *Engine) generation(ctx context.Context, action rollover.Action) (*pki.Generation, error) {
@@ -212,7 +206,7 @@ func (e *Engine) finishRoot(j rootJob, err error) {
 			r.missing = news
 			e.changedFor(r.terms.Object)
 		}
-		r.failure, r.failedFor = err.Error(), e.wanted()
+		r.failure, r.failedFor = err.Error(), e.Sources.Wanted()
 		e.Log.Warn("Could not change the root", "attempts", r.failures, "again", r.wake, "err", err)
 		return
 	}
@@ -243,22 +237,13 @@ func (e *Engine) touchAll() {
 	e.Poke()
 }
 
-// wanted is the source that the settings name.
-func (e *Engine) wanted() rollover.Source {
-	if e.Sources == nil {
-		return rollover.Source{Name: pki.SourceBuiltin}
-	}
-	return e.Sources.Wanted()
-}
-
 // facts is what rollover goes by. Dependents count only while a change is under way.
 func (e *Engine) facts() rollover.Facts {
-	facts := rollover.Facts{Wanted: e.wanted(), Rotate: e.root.terms.Rotate, Abandon: e.root.terms.Abandon}
 	authority := e.Source.Get()
-	if authority == nil {
-		return facts
+	facts := rollover.Facts{
+		Wanted: e.Sources.Wanted(), Rotate: e.root.terms.Rotate, Abandon: e.root.terms.Abandon,
+		Active: authority.Active, Trusted: authority.Trusted,
 	}
-	facts.Active, facts.Trusted = authority.Active, authority.Trusted
 	for _, g := range authority.Generations {
 		facts.Generations = append(facts.Generations, rollover.Generation{
 			Number: g.Number, Source: g.Source, Root: pki.RootID(g.Root), NotBefore: g.NotBefore(), NotAfter: g.NotAfter(), Remedy: remedy(g),

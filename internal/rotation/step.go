@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/renewal"
 )
 
 // step says what to do now, and when to ask again if nothing changes before; zero: never.
@@ -127,13 +126,13 @@ func urgent(h *holder, known, trusted []string) (*job, time.Time) {
 	j := &job{key: h.key, subject: h.subject, held: h.held, forced: h.asks(), pending: h.pending}
 	switch held := h.held; {
 	case held == nil:
-		j.reason = renewal.ReasonNew
+		j.reason = reasonNew
 	case held.Fault != "":
-		j.reason, j.why = renewal.ReasonDamaged, held.Fault
+		j.reason, j.why = reasonDamaged, held.Fault
 	case held.Identity != h.subject.Identity:
-		j.reason, j.why = renewal.ReasonDamaged, "it is for "+held.Identity.String()
+		j.reason, j.why = reasonDamaged, "it is for "+held.Identity.String()
 	case h.subject.Issuer == "" && !slices.Contains(known, held.Root):
-		j.reason, j.why = renewal.ReasonDamaged, "it leads to a root that is not the mesh's"
+		j.reason, j.why = reasonDamaged, "it leads to a root that is not the mesh's"
 	case h.subject.Issuer == "" && !slices.Equal(held.Trusted, trusted):
 		j.reason = reasonTrust
 	default:

@@ -8,15 +8,15 @@ import (
 
 // count counts what was done, and tells of what people want to know.
 func (e *Engine) count(h *holder, j job) {
-	e.Metrics.done(j.reason)
+	e.renewals.WithLabelValues(string(j.reason)).Inc()
 	subject := h.subject
 	switch j.reason {
 	case reasonTrust, reasonUnwanted:
 		e.Log.Debug("Changed a Secret", "secret", j.key, "reason", j.reason)
 		return
-	case renewal.ReasonNew:
+	case reasonNew:
 		e.Log.Debug("Issued a certificate", "for", j.key)
-	case renewal.ReasonDamaged:
+	case reasonDamaged:
 		e.Log.Warn("Restored a Secret", "secret", j.key, "why", j.why)
 		e.notify(subject, true, "SecretRestored", fmt.Sprintf("%s was written anew: %s", j.key, j.why))
 	case renewal.ReasonEmergency:
@@ -46,14 +46,14 @@ func (e *Engine) notifyGroup(g *group, warning bool, reason, message string) {
 }
 
 func (e *Engine) notifyObject(object Object, warning bool, reason, message string) {
-	if e.Notify != nil && object != (Object{}) {
+	if object != (Object{}) {
 		e.Notify(Event{Object: object, Warning: warning, Reason: reason, Message: message})
 	}
 }
 
 // changedFor has an object's status looked at again.
 func (e *Engine) changedFor(object Object) {
-	if object = e.tellable(object); e.Changed != nil && object != (Object{}) {
+	if object = e.tellable(object); object != (Object{}) {
 		e.Changed(object)
 	}
 }

@@ -14,6 +14,9 @@ import (
 
 // The reasons of work beside those of package renewal.
 const (
+	// reasonNew is a first certificate, reasonDamaged one that is not whole, or not what it should be.
+	reasonNew     renewal.Reason = "new"
+	reasonDamaged renewal.Reason = "damaged"
 	// reasonTrust is root-cert.pem alone, reasonUnwanted the end of a Secret.
 	reasonTrust    renewal.Reason = "trust"
 	reasonUnwanted renewal.Reason = "unwanted"
@@ -193,7 +196,7 @@ func (e *Engine) failed(h *holder, j job, err error, now time.Time) {
 	h.failures++
 	h.failure = err.Error()
 	h.retryAt = now.Add(backoff(h.key, h.failures))
-	e.Metrics.failed(j.reason)
+	e.failures.WithLabelValues(string(j.reason)).Inc()
 	e.Log.Warn("Could not "+verb(j.reason), "for", j.key, "attempts", h.failures, "again", h.retryAt, "err", err)
 }
 

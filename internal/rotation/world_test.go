@@ -49,7 +49,6 @@ type world struct {
 	version uint64
 	proxies map[string]*proxy
 	changes chan struct{}
-	// sources give roots; nil: all are built in.
 	sources Sources
 	// errors is the share of writes that fail; away: all do.
 	errors float64
@@ -82,6 +81,12 @@ type proxy struct {
 	ended bool
 }
 
+// builtinOnly are Sources by which all roots are built in.
+type builtinOnly struct{ Sources }
+
+func (builtinOnly) Wanted() rollover.Source           { return rollover.Source{Name: pki.SourceBuiltin} }
+func (builtinOnly) Brought() (*pki.Generation, error) { return nil, nil }
+
 type order struct {
 	at     time.Time
 	key    Key
@@ -96,7 +101,7 @@ type task struct {
 func newWorld(t testing.TB, policy renewal.Policy, accounts int) *world {
 	w := &world{
 		t: t, clock: testingclock.NewFakeClock(start), random: rand.New(rand.NewPCG(1, 2)),
-		source: pki.NewSource(), secrets: map[Key]*stored{}, proxies: map[string]*proxy{}, changes: make(chan struct{}),
+		source: pki.NewSource(), sources: builtinOnly{}, secrets: map[Key]*stored{}, proxies: map[string]*proxy{}, changes: make(chan struct{}),
 		terms: &Terms{Algorithm: pki.ECDSAP256, Lifetime: 90 * day, Policy: policy},
 	}
 	for i := range accounts {
@@ -128,8 +133,9 @@ func (w *world) restart() {
 	builtin := issuer.NewBuiltin(w.source, w.clock)
 	w.engine = New(Options{
 		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Sources: w.sources, Proxies: w, Settle: time.Minute,
-		Issuer: func(string) (issuer.Issuer, error) { return builtin, nil },
-		Notify: func(e Event) { w.events = append(w.events, e) },
+		Issuer:  func(string) (issuer.Issuer, error) { return builtin, nil },
+		Notify:  func(e Event) { w.events = append(w.events, e) },
+		Changed: func(Object) {},
 		Pods: func() map[string]bool {
 			pods := map[string]bool{}
 			for node, p := range w.proxies {

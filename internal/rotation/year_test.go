@@ -71,21 +71,21 @@ func TestAYear(t *testing.T) {
 	for key, s := range w.secrets {
 		g.Expect(s.NotAfter).To(BeTemporally(">", w.clock.Now()), key.String())
 	}
-	g.Expect(byReason[renewal.ReasonDamaged]).To(BeZero(), "one that expired would be damaged")
+	g.Expect(byReason[reasonDamaged]).To(BeZero(), "one that expired would be damaged")
 	g.Expect(byReason[renewal.ReasonWindow]).To(BeNumerically(">", 5*accounts), "each is renewed every 45 days")
 	g.Expect(most).To(And(BeNumerically(">", 1), BeNumerically("<=", policy.MaxConcurrent)))
 	g.Expect(w.state).To(And(HaveField("Phase", rollover.Stable), HaveField("Generation", 2)), "the root was changed")
 
 	// `make year` has it drawn, for docs/certificates.md.
 	if path := os.Getenv("FAIRLEAD_YEAR"); path != "" {
-		var done []renewal.Done
+		var done []order
 		for _, o := range w.orders {
 			// Roots alone are no renewal, and nothing is restarted for them.
 			if o.reason != reasonTrust {
-				done = append(done, renewal.Done{At: o.at, Reason: o.reason})
+				done = append(done, o)
 			}
 		}
-		drawn := policy.Plot(start, start.Add(year), policy.Windows[0].Zone, done)
+		drawn := plot(policy, start, start.Add(year), policy.Windows[0].Zone, done)
 		g.Expect(os.WriteFile(path, drawn, 0o644)).To(Succeed())
 	}
 }

@@ -152,7 +152,7 @@ func (s *Settings) before(r *reader, spec *v1alpha1.MeshCertificateSpec, lifetim
 	case spec.Renewal != nil && spec.Renewal.Before != nil:
 		given = spec.Renewal.Before
 	case spec.IsCA:
-		before = lifetime / 3
+		return 0 // a third of the life of each root, of those that are brought too: package rollover
 	case spec.Duration == nil:
 		given = s.Certificates.Renewal.Before
 	}

@@ -44,7 +44,7 @@ func TestTermsOfAnObject(t *testing.T) {
 		t.Error("an object leaves the settings as they are")
 	}
 	root, faults := s.Terms(&v1alpha1.MeshCertificateSpec{IsCA: true})
-	if len(faults) > 0 || root.Lifetime != 8760*time.Hour || root.Policy.Before != 2920*time.Hour {
+	if len(faults) > 0 || root.Lifetime != 8760*time.Hour || root.Policy.Before != 0 {
 		t.Errorf("%+v, %v", root, faults)
 	}
 }

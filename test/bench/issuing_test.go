@@ -24,6 +24,7 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
+	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/settings"
@@ -140,7 +141,7 @@ func startIssuing(b *testing.B, access *rest.Config) (stop func()) {
 		b.Fatal(err)
 	}
 	_, err = controllers.SetupCertificates(m, controllers.CertificateOptions{
-		Namespace: home, Settings: held, Source: source, Authority: authority, Store: mesh.NewStore(), Clock: clock.RealClock{}, Log: log,
+		Namespace: home, Settings: held, Source: source, Authority: authority, Store: mesh.NewStore(), Proxies: agents.NewTable(clock.RealClock{}, nil), Clock: clock.RealClock{}, Log: log,
 		Issuers: &controllers.Issuers{Settings: held, Source: source, Clock: clock.RealClock{}, Log: log},
 	})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// MinDays is how many days have to be known before hours are chosen.
-	MinDays = 3
+	// minDays is how many days have to be known before hours are chosen.
+	minDays = 3
 	// few requests in a day are too few to tell hours by.
 	few = 100
 	// quiet hours have at most this part of the day's mean, and others take the place of
@@ -33,11 +33,11 @@ type Choice struct {
 //   - where the quietest hours have more than 4/5 of the mean: there is no quiet then.
 func (c *Curve) Choose(hours int, before *Choice, now time.Time) Choice {
 	hours = min(max(hours, 1), hoursOfDay)
-	start, mean := c.Quietest(hours)
+	start, mean := c.quietest(hours)
 	average := c.mean(0, hoursOfDay)
 	switch days := c.Days(now); {
-	case days < MinDays:
-		return Choice{Fallback: fmt.Sprintf("%d of %d days are known", days, MinDays)}
+	case days < minDays:
+		return Choice{Fallback: fmt.Sprintf("%d of %d days are known", days, minDays)}
 	case average*hoursOfDay < few:
 		return Choice{Fallback: fmt.Sprintf("%.0f requests in a day are too few to learn from", average*hoursOfDay)}
 	case mean > quiet*average:

@@ -111,12 +111,9 @@ func (c *Curve) Days(now time.Time) int {
 	return days
 }
 
-// Known reports whether every hour is known from so many days.
-func (c *Curve) Known(minDays int, now time.Time) bool { return c.Days(now) >= minDays }
-
-// Quietest returns where the quietest span of so many hours begins, and the mean of the
+// quietest returns where the quietest span of so many hours begins, and the mean of the
 // requests in an hour of it. The span may go over midnight.
-func (c *Curve) Quietest(hours int) (start int, mean float64) {
+func (c *Curve) quietest(hours int) (start int, mean float64) {
 	mean = math.Inf(1)
 	for from := range hoursOfDay {
 		if m := c.mean(from, hours); m < mean {

@@ -20,6 +20,6 @@ func BenchmarkPlan(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Plan(night.Add(90*time.Minute), holders, renewal.Health{}, nil)
+		p.Plan(night.Add(90*time.Minute), holders, "", nil)
 	}
 }

@@ -7,23 +7,20 @@
 //
 // A window is a permission: at no other time is a certificate renewed that can wait.
 //
-//   - A certificate is due when as much of its life is left as renewal.before says, half of it
-//     unless said. It is renewed in the first window that closes after that. Its place in the
-//     window follows from its name, so that certificates of one age are spread evenly over it;
-//     in a window that is already open when it becomes due, it may be renewed a little earlier
-//     than due, by a tenth of the time until then.
+//   - A certificate is due when as much of its life is left as renewal.before says. It is renewed
+//     in the first window that closes after that, at a place that follows from its name, so that
+//     certificates of one age are spread evenly; in a window that is already open then, a little
+//     earlier than due, by a tenth of the time until then.
 //   - The last tenth of its life, a day at most, is a margin for things to go wrong in. If the
 //     first window opens only then, or later, the last window before is taken, even if the
 //     certificate is not due yet; but none in the first tenth of its life.
-//   - A certificate that has missed its window, since the manager was down or limits held it
-//     back, is spread over the next one, at another place; if its window is still open, it is
-//     renewed at once. Never is it renewed at noon because it is late.
-//   - If no window is left for it before the margin, it is an emergency: it is renewed outside of
-//     a window, in the margin's length before the margin, where its name gives it its place.
-//     So is one that is not valid yet, as a clock that was set back has it.
+//   - A certificate that has missed its window is spread over the next one, at another place; if
+//     its window is still open, it is renewed at once. Never at noon because it is late.
+//   - If no window is left before the margin, it is an emergency: renewed outside of a window, in
+//     the margin's length before the margin, where its name gives it its place. So is one that is
+//     not valid yet, as a clock that was set back has it.
 //   - Frozen dates close windows, as each window's own zone counts dates: a window over midnight
-//     is cut there. What would expire meanwhile is renewed before, or after if there is time.
-//     Emergencies know no frozen dates.
+//     is cut there. Emergencies know no frozen dates.
 //   - Windows that could leave a certificate without its chance, whenever it was issued, are
 //     refused: none may lie further from the next than the certificate's life without its
 //     first tenth and its margin.
@@ -36,32 +33,26 @@
 // where clocks are set forward, what a window has of the skipped hour is missing: 02:00 to
 // 05:00 opens with the jump and lasts two hours, and one that lies wholly within it does not
 // open on that day. Where they are set back, what it has of the repeated hour counts twice:
-// 02:00 to 05:00 lasts four hours, and 02:15 to 02:45 opens twice. The same goes for zones that
-// skip midnight, or a whole day.
+// 02:00 to 05:00 lasts four hours, and 02:15 to 02:45 opens twice.
 //
-// Plans follow from the certificates' own times, so a manager's clock that is set forwards
-// or backwards leaves nothing behind: the next plan is right by the clock as it is then.
+// Plans follow from the certificates' own times, so a manager's clock that is set leaves nothing
+// behind: the next plan is right by the clock as it is then.
 //
 // # How many, and in which order
 //
-//   - No more than maxConcurrent certificates are renewed and not yet proven to be in use; and no
-//     more than maxPerHour are renewed in an hour. What the limits hold back past the window's
-//     end waits for the next window. Those that expire first go first.
-//   - Canaries go first: they have the first tenth of a window, and the others wait until all
-//     canaries that are due are renewed, which those whose renewal fails are not, and proven. A canary goes ahead of others even if it
-//     is not due, unless it is in the first tenth of its life, and so has just done that.
+//   - No more than maxConcurrent are renewed and not yet proven to be in use, nor more than
+//     maxPerHour renewed in an hour. Those that expire first go first.
+//   - Canaries have the first tenth of a window, and the others wait until all canaries that are
+//     due are renewed, which those whose renewal fails are not, and proven. A canary goes ahead
+//     of others even if it is not due, unless it is in the first tenth of its life, and so has
+//     just done that.
 //   - Renewals pause while a canary, or maxConcurrent certificates, are not proven for more
 //     than 15 minutes; and while handshakes fail, or certificates are refused, more often
-//     than is usual. They go on by themselves when that ends: after 15 minutes of calm or,
-//     if it stays as it is for a day without renewals, as it is usual then.
-//   - renewal.paused holds back all of this until it is taken back, and so does renewal.dryRun,
-//     which shows what would be renewed.
+//     than is usual (Watch). renewal.paused and renewal.dryRun hold them back until taken back.
 //   - An authority that is to go moves the certificates that it signed in the next window,
 //     within the same limits; limits may need several windows for it.
-//   - What somebody forces is renewed at once, by maxConcurrent alone, whether or not renewals
-//     are paused; not in a dry run.
+//   - What somebody forces is renewed at once, by maxConcurrent alone; not in a dry run.
 //   - Emergencies go by maxConcurrent too, but do not wait for what has been under way for 15
 //     minutes, nor for a pause, for canaries, or for maxPerHour; and in the last half of the
 //     margin they wait for nothing.
-//   - A certificate that does not exist yet, or is damaged, waits for nothing.
 package renewal

@@ -5,15 +5,7 @@ import (
 	"time"
 )
 
-// Health says whether the mesh is well enough for renewals. The zero value says it is.
-type Health struct {
-	// Bad says what is wrong; empty: nothing is.
-	Bad string
-	// Since is when it began.
-	Since time.Time
-}
-
-// Watch judges the mesh's health by what agents report of handshakes. Five minutes are
+// Watch judges whether the mesh is well enough for renewals by what agents report of handshakes. Five minutes are
 // compared with what is usual, which is an average of the last hours in which all was well.
 // It begins anew with each start of the manager. The zero value is ready; one goroutine at a
 // time may use it.
@@ -22,8 +14,10 @@ type Watch struct {
 	last   [window]counts
 	usual  counts // in five minutes
 	seen   int    // minutes that usual is made of, at most memory
-	bad    Health
-	calm   int // minutes
+	calm   int    // minutes
+	// unwell is what is wrong since a time; empty: nothing is.
+	unwell string
+	since  time.Time
 }
 
 const (
@@ -50,10 +44,10 @@ func (w *Watch) Observe(now time.Time, failed, refused uint64) {
 	w.last[0][1] += float64(refused)
 }
 
-// Health judges.
-func (w *Watch) Health(now time.Time) Health {
+// Unwell returns what is wrong; empty: nothing is.
+func (w *Watch) Unwell(now time.Time) string {
 	w.advance(now)
-	return w.bad
+	return w.unwell
 }
 
 // advance ends the minutes that are over. After a clock was set, it goes on from there.
@@ -89,14 +83,14 @@ func (w *Watch) judge(now time.Time) {
 		w.calm = 0
 	}
 	switch {
-	case w.bad.Bad == "" && found == "":
+	case w.unwell == "" && found == "":
 		w.learn(sum)
-	case w.bad.Bad == "":
-		w.bad = Health{Bad: found, Since: now}
-	case now.Sub(w.bad.Since) >= accept*time.Minute:
-		w.bad, w.usual = Health{}, sum
+	case w.unwell == "":
+		w.unwell, w.since = found, now
+	case now.Sub(w.since) >= accept*time.Minute:
+		w.unwell, w.usual = "", sum
 	case w.calm >= rest:
-		w.bad = Health{}
+		w.unwell = ""
 	}
 }
 

@@ -33,9 +33,9 @@ func TestRenewalsPauseWhileCertificatesAreRefused(t *testing.T) {
 		var w renewal.Watch
 		now := observed(&w, start, 60, test.usualFailed, test.usualRefused)
 		now = observed(&w, now, 6, test.failed, test.refused)
-		got := w.Health(now)
-		if (got.Bad == "") != (test.want == "") || !strings.Contains(got.Bad, test.want) {
-			t.Errorf("%s: got %+v, want %q", test.name, got, test.want)
+		got := w.Unwell(now)
+		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 	}
 }
@@ -44,28 +44,27 @@ func TestRenewalsGoOnAfterCalm(t *testing.T) {
 	var w renewal.Watch
 	now := observed(&w, start, 60, 0, 0)
 	now = observed(&w, now, 6, 0, 10)
-	since := w.Health(now).Since
 	now = observed(&w, now, 17, 0, 0)
-	if got := w.Health(now); got.Bad == "" || !got.Since.Equal(since) {
-		t.Errorf("within 15 minutes of calm: %+v, not since %s", got, since)
+	if got := w.Unwell(now); got == "" {
+		t.Error("within 15 minutes of calm it does not count as bad any more")
 	}
 	now = observed(&w, now, 5, 0, 0)
-	if got := w.Health(now); got.Bad != "" {
-		t.Errorf("after calm: %+v", got)
+	if got := w.Unwell(now); got != "" {
+		t.Errorf("after calm: %q", got)
 	}
 
 	// What stays for a day without any renewal is not theirs.
 	now = observed(&w, now, 23*60, 0, 10)
-	if got := w.Health(now); got.Bad == "" {
+	if got := w.Unwell(now); got == "" {
 		t.Error("within a day it does not count as bad any more")
 	}
 	now = observed(&w, now, 2*60, 0, 10)
-	if got := w.Health(now); got.Bad != "" {
-		t.Errorf("after a day: %+v", got)
+	if got := w.Unwell(now); got != "" {
+		t.Errorf("after a day: %q", got)
 	}
 	// But more is.
 	now = observed(&w, now, 6, 0, 40)
-	if got := w.Health(now); got.Bad == "" {
+	if got := w.Unwell(now); got == "" {
 		t.Error("four times as much counts as usual")
 	}
 }
@@ -75,7 +74,7 @@ func TestHealthOverAClockThatWasSet(t *testing.T) {
 	now := observed(&w, start, 60, 0, 0)
 	observed(&w, now, 6, 0, 10)
 	for _, step := range []time.Duration{-3 * time.Hour, 400 * 24 * time.Hour} {
-		if got := w.Health(now.Add(step)); got.Bad == "" {
+		if got := w.Unwell(now.Add(step)); got == "" {
 			t.Errorf("a clock set by %s made the mesh well", step)
 		}
 	}

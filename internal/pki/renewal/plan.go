@@ -7,40 +7,28 @@ import (
 	"time"
 )
 
-// Holder is somebody who has a certificate, or is to have one.
+// Holder is somebody who has a certificate. One that does not exist yet, or is damaged, is not
+// planned: it waits for nothing.
 type Holder struct {
 	Certificate
 	// Canary is renewed before those that are none.
 	Canary bool
 	// Forced: somebody asked for a new certificate. Moved: the authority that signed this one
-	// is to go. Damaged: it cannot be used as it is.
-	Forced, Moved, Damaged bool
+	// is to go.
+	Forced, Moved bool
 	// Unproven is when the present renewal began, from when its order was taken until the new
-	// certificate is proven to be in use, or the renewal was given up; zero otherwise, and for
-	// a first certificate, which replaces none that worked.
+	// certificate is proven to be in use, or the renewal was given up; zero otherwise.
 	Unproven time.Time
 	// Retry is when to try again what failed; until then there is no order. A canary is waited
 	// for meanwhile.
 	Retry time.Time
 }
 
-// Order is a certificate to be renewed.
-type Order struct {
-	ID string
-	Slot
-}
-
-// Shown is how many of the orders to come a plan has.
-const Shown = 20
-
 // Plan is what is to be done at one time.
 type Plan struct {
-	// Now are to be renewed now, the most urgent first. The next plan has an order again
-	// unless its holder has become Unproven.
-	Now []Order
-	// Upcoming are the next ones, at most 20, earliest first: those that are held back too,
-	// whose time is past.
-	Upcoming []Order
+	// Now are the indices of the holders to be renewed now, the most urgent first. The next plan
+	// orders it again unless the holder has become Unproven.
+	Now []int
 	// Slots has the slot of each holder, by its index.
 	Slots []Slot
 	// Due counts those whose time has come, in Now and held back; Unproven those that are renewed
@@ -60,13 +48,13 @@ const (
 	soon, late = time.Minute, 10 * time.Minute
 )
 
-// Plan returns what is to be renewed now and next. Recent are the times at which orders of the
-// last hour were taken, New and Damaged ones apart.
-func (p Policy) Plan(now time.Time, holders []Holder, health Health, recent []time.Time) Plan {
+// Plan returns what is to be renewed now, and when all others are. Unwell is what Watch.Unwell
+// says; recent are the times at which orders of the last hour were taken.
+func (p Policy) Plan(now time.Time, holders []Holder, unwell string, recent []time.Time) Plan {
 	s := scheduler{Policy: &p, now: now, holders: holders, plan: Plan{Slots: make([]Slot, len(holders))}}
 	s.assign(p.timeline())
 	s.sort()
-	s.judge(health)
+	s.judge(unwell)
 	s.admit(recent)
 	return s.plan
 }
@@ -142,7 +130,6 @@ func (s *scheduler) sort() {
 			if !slot.At.After(s.now) {
 				s.plan.Due++
 			}
-			s.show(i)
 		default:
 			s.ready = append(s.ready, i)
 		}
@@ -172,9 +159,9 @@ func (s *scheduler) stuck(i int) bool {
 
 // rank is by urgency.
 func (s *scheduler) rank(i int) int {
-	rank := 2 * slices.Index([]Reason{ReasonNew, ReasonDamaged, ReasonEmergency, ReasonForced}, s.plan.Slots[i].Reason)
+	rank := 2 * slices.Index([]Reason{ReasonEmergency, ReasonForced}, s.plan.Slots[i].Reason)
 	if rank < 0 {
-		rank = 8 // in windows: by expiry, whatever the reason
+		rank = 4 // in windows: by expiry, whatever the reason
 	}
 	if !s.holders[i].Canary {
 		rank++
@@ -183,14 +170,14 @@ func (s *scheduler) rank(i int) int {
 }
 
 // judge says why renewals are held back.
-func (s *scheduler) judge(health Health) {
+func (s *scheduler) judge(unwell string) {
 	switch {
 	case s.Paused:
 		s.plan.Paused = "renewal.paused is set"
 	case s.DryRun:
 		s.plan.Paused = "renewal.dryRun is set"
-	case health.Bad != "":
-		s.plan.Paused = health.Bad
+	case unwell != "":
+		s.plan.Paused = unwell
 	case s.stuckCanary():
 		s.plan.Paused = fmt.Sprintf("the canary %s is not proven to use the certificate of %s", s.holders[s.canary].ID, s.since(s.canary))
 	case s.MaxConcurrent > 0 && s.busy >= s.MaxConcurrent && s.stuck(s.oldest):
@@ -210,25 +197,18 @@ func (s *scheduler) admit(recent []time.Time) {
 			hour++
 		}
 	}
-	var held []int
 	for _, i := range s.ready {
 		if !s.allowed(i, hour) {
-			held = append(held, i)
 			continue
 		}
-		s.plan.Now = append(s.plan.Now, Order{s.holders[i].ID, s.plan.Slots[i]})
-		if r := s.plan.Slots[i].Reason; r != ReasonNew && r != ReasonDamaged {
-			s.fresh, hour = s.fresh+1, hour+1
-			if s.holders[i].Unproven.IsZero() {
-				s.busy++
-			}
+		s.plan.Now = append(s.plan.Now, i)
+		s.fresh, hour = s.fresh+1, hour+1
+		if s.holders[i].Unproven.IsZero() {
+			s.busy++
 		}
 	}
-	for _, i := range held {
-		s.show(i)
-	}
-	if len(held) > 0 && s.plan.Wake.After(s.now.Add(soon)) {
-		s.plan.Wake = s.now.Add(soon)
+	if again := s.now.Add(soon); len(s.plan.Now) < len(s.ready) && s.plan.Wake.After(again) {
+		s.plan.Wake = again
 	}
 }
 
@@ -238,8 +218,6 @@ func (s *scheduler) allowed(i, hour int) bool {
 	// One that is unproven has its place already: to force it may be the way out.
 	free := s.MaxConcurrent == 0 || s.busy < s.MaxConcurrent || !h.Unproven.IsZero()
 	switch s.plan.Slots[i].Reason {
-	case ReasonNew, ReasonDamaged:
-		return true
 	case ReasonEmergency:
 		// Those that do not come off must not have others expire; and before something
 		// expires, there is no limit.
@@ -249,22 +227,4 @@ func (s *scheduler) allowed(i, hour int) bool {
 		return free && !s.DryRun
 	}
 	return free && (s.MaxPerHour == 0 || hour < s.MaxPerHour) && s.plan.Paused == "" && (s.canary < 0 || h.Canary)
-}
-
-// show puts an order among those that come next.
-func (s *scheduler) show(i int) {
-	at, up := s.plan.Slots[i].At, s.plan.Upcoming
-	if len(up) == Shown {
-		if !at.Before(up[Shown-1].At) {
-			return
-		}
-		up = up[:Shown-1]
-	}
-	place, _ := slices.BinarySearchFunc(up, at, func(o Order, at time.Time) int {
-		if o.At.After(at) {
-			return 1
-		}
-		return -1
-	})
-	s.plan.Upcoming = slices.Insert(up, place, Order{s.holders[i].ID, s.plan.Slots[i]})
 }

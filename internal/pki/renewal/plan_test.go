@@ -2,6 +2,7 @@ package renewal_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,6 @@ func TestNothingIsLeftOfAClockThatWasSet(t *testing.T) {
 
 func TestByHandPausedAndDryRun(t *testing.T) {
 	noon := start.Add(10 * 24 * time.Hour)
-	bad := renewal.Health{Bad: "40 certificates were refused"}
 	forced := func(w *world) {
 		for i := range w.holders {
 			w.holders[i].Forced = true
@@ -164,17 +164,6 @@ func TestByHandPausedAndDryRun(t *testing.T) {
 	moved := func(w *world) {
 		for i := range w.holders {
 			w.holders[i].Moved = true
-		}
-	}
-	damaged := func(w *world) {
-		for i := range w.holders {
-			w.holders[i].Damaged = true
-			w.holders[i].Forced = true
-		}
-	}
-	fresh := func(w *world) {
-		for i := range w.holders {
-			w.holders[i].NotBefore, w.holders[i].NotAfter = time.Time{}, time.Time{}
 		}
 	}
 	for _, test := range []struct {
@@ -188,10 +177,6 @@ func TestByHandPausedAndDryRun(t *testing.T) {
 		{"forced", forced, counts{renewal.ReasonForced: 10}, counts{renewal.ReasonForced: 40},
 			counts{renewal.ReasonForced: 40}, counts{}, counts{renewal.ReasonForced: 40}},
 		{"moved", moved, counts{}, counts{renewal.ReasonAuthority: 40}, counts{}, counts{}, counts{}},
-		{"damaged", damaged, counts{renewal.ReasonDamaged: 40}, counts{renewal.ReasonDamaged: 40},
-			counts{renewal.ReasonDamaged: 40}, counts{renewal.ReasonDamaged: 40}, counts{renewal.ReasonDamaged: 40}},
-		{"new", fresh, counts{renewal.ReasonNew: 40}, counts{renewal.ReasonNew: 40},
-			counts{renewal.ReasonNew: 40}, counts{renewal.ReasonNew: 40}, counts{renewal.ReasonNew: 40}},
 	} {
 		for mode, want := range map[string]counts{"as usual": test.day, "paused": test.paused, "dry": test.dry, "bad": test.bad} {
 			w := newWorld(t, berlin(t), 40)
@@ -199,7 +184,7 @@ func TestByHandPausedAndDryRun(t *testing.T) {
 			test.change(w)
 			w.policy.Paused, w.policy.DryRun = mode == "paused", mode == "dry"
 			if mode == "bad" {
-				w.health = bad
+				w.unwell = "40 certificates were refused"
 			}
 			w.step()
 			if mode == "as usual" {
@@ -223,8 +208,8 @@ func TestADryRunShowsWhatWouldBeRenewed(t *testing.T) {
 	p.DryRun = true
 	w := newWorld(t, p, 100)
 	w.run(night.Add(2 * time.Hour))
-	if up := w.plan.Upcoming; len(up) != renewal.Shown || w.plan.Due < 50 || up[0].At.Before(night) || up[19].At.Before(up[0].At) {
-		t.Errorf("%d are due, shown is %+v", w.plan.Due, up)
+	if w.plan.Due < 50 || len(w.plan.Now) > 0 || slices.ContainsFunc(w.plan.Slots, func(s renewal.Slot) bool { return s.At.Before(night) }) {
+		t.Errorf("%d are due, shown is %+v", w.plan.Due, w.plan.Slots)
 	}
 	w.wants(start, "in a dry run", counts{})
 	w.now = start.Add(87 * 24 * time.Hour)
@@ -244,7 +229,7 @@ func TestNoLimitMakesACertificateLapse(t *testing.T) {
 	w := newWorld(t, berlin(t), 100)
 	for left, want := range map[time.Duration]int{13 * time.Hour: 10, 11 * time.Hour: 100} {
 		w.now = start.Add(w.lifetime - left)
-		if got := len(w.policy.Plan(w.now, w.holders, renewal.Health{Bad: "all is bad"}, nil).Now); got != want {
+		if got := len(w.policy.Plan(w.now, w.holders, "all is bad", nil).Now); got != want {
 			t.Errorf("%s before they expire, %d are renewed at once, want %d", left, got, want)
 		}
 	}
@@ -291,9 +276,9 @@ func TestAYear(t *testing.T) {
 		case 1:
 			w.now = w.now.Add(-time.Duration(w.random.IntN(120)) * time.Minute)
 		case 2:
-			w.health.Bad = "many handshakes failed"
+			w.unwell = "many handshakes failed"
 			w.run(w.now.Add(8 * time.Hour))
-			w.health.Bad = ""
+			w.unwell = ""
 		}
 	}
 	got := w.count(start)

@@ -36,13 +36,15 @@ func Margin(lifetime time.Duration) time.Duration { return min(max(lifetime, 0)/
 const horizon = 400 * 24 * time.Hour
 
 // Check returns an error if a certificate of this lifetime, issued whenever, could not always
-// be renewed in a window. It looks ahead for 400 days and the lifetime.
+// be renewed in a window, of which there has to be one. It looks ahead for 400 days and the
+// lifetime. Package settings judges numbers one by one.
 func (p Policy) Check(lifetime time.Duration, now time.Time) error {
-	if err := p.checkNumbers(lifetime); err != nil {
-		return err
-	}
-	if len(p.Windows) == 0 {
-		return fmt.Errorf("windows: there is none, so that certificates would be renewed in emergencies only; add one")
+	switch {
+	case p.Before != 0 && p.Before < Margin(lifetime):
+		return fmt.Errorf("renewal.before: %s leaves less than the margin, which is %s for a certificate that is valid for %s; make it longer",
+			hours(p.Before), hours(Margin(lifetime)), hours(lifetime))
+	case p.Before > lifetime-lifetime/10:
+		return fmt.Errorf("renewal.before: %s of the %s that a certificate is valid for is more than 9/10; make it shorter", hours(p.Before), hours(lifetime))
 	}
 	need := lifetime - lifetime/10 - Margin(lifetime)
 	if from, to := p.longestGap(now, now.Add(horizon+lifetime)); to.Sub(from) >= need {
@@ -54,30 +56,6 @@ func (p Policy) Check(lifetime time.Duration, now time.Time) error {
 }
 
 const minutes = "2006-01-02 15:04 MST"
-
-func (p *Policy) checkNumbers(lifetime time.Duration) error {
-	switch {
-	case lifetime <= 0:
-		return fmt.Errorf("duration: %s is no time to be valid for; give one that is more than 0", lifetime)
-	case p.Before != 0 && p.Before < Margin(lifetime):
-		return fmt.Errorf("renewal.before: %s leaves less than the margin, which is %s for a certificate that is valid for %s; make it longer",
-			hours(p.Before), hours(Margin(lifetime)), hours(lifetime))
-	case p.Before > lifetime-lifetime/10:
-		return fmt.Errorf("renewal.before: %s of the %s that a certificate is valid for is more than 9/10; make it shorter", hours(p.Before), hours(lifetime))
-	case !(p.Jitter >= 0 && p.Jitter <= 1):
-		return fmt.Errorf("renewal.jitter: %v is not from 0 to 100 %%; give a number in that range", p.Jitter*100)
-	case p.MaxConcurrent < 0:
-		return fmt.Errorf("renewal.maxConcurrent: %d is less than 0, which is no limit; give 0 or more", p.MaxConcurrent)
-	case p.MaxPerHour < 0:
-		return fmt.Errorf("renewal.maxPerHour: %d is less than 0, which is no limit; give 0 or more", p.MaxPerHour)
-	}
-	for i, w := range p.Windows {
-		if w.Zone == nil || w.Start < 0 || w.Start >= 24*time.Hour || w.End < 0 || w.End > 24*time.Hour {
-			return fmt.Errorf("windows[%d]: it has no time zone, or a time that is none of a day; make it by ParseWindow", i)
-		}
-	}
-	return nil
-}
 
 // longestGap returns the longest time without a window, told by the first window's clock.
 func (p *Policy) longestGap(from, to time.Time) (begin, end time.Time) {

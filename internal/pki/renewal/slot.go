@@ -11,15 +11,13 @@ const (
 	ReasonEmergency Reason = "emergency" // no window is left for it
 	ReasonForced    Reason = "forced"    // somebody asked for it
 	ReasonAuthority Reason = "authority" // who signed it is to go; in a window
-	ReasonDamaged   Reason = "damaged"   // it is not whole, or not what it should be
-	ReasonNew       Reason = "new"       // there is none yet
 )
 
 // Certificate is what planning has to know of one.
 type Certificate struct {
 	// ID is any name that stays the same: by it a certificate gets its place in a window.
 	ID string
-	// NotBefore and NotAfter are the certificate's own; a zero NotAfter says there is none.
+	// NotBefore and NotAfter are the certificate's own.
 	NotBefore, NotAfter time.Time
 }
 
@@ -34,22 +32,9 @@ type Slot struct {
 	Missed int
 }
 
-// Next returns when a certificate is to be renewed, as seen at a time.
-func (p Policy) Next(c Certificate, now time.Time) Slot {
-	return p.Slot(Holder{Certificate: c}, now)
-}
-
-// Slot is Next for a holder, all that is known of it considered.
-func (p Policy) Slot(h Holder, now time.Time) Slot {
-	return p.slot(p.timeline(), &h, now)
-}
-
+// slot returns when a holder's certificate is to be renewed, as seen at a time.
 func (p *Policy) slot(t *timeline, h *Holder, now time.Time) Slot {
 	switch {
-	case h.NotAfter.IsZero():
-		return Slot{At: now, Reason: ReasonNew}
-	case h.Damaged:
-		return Slot{At: now, Reason: ReasonDamaged}
 	case h.Forced:
 		return Slot{At: now, Reason: ReasonForced}
 	case h.NotBefore.After(now) || !h.NotAfter.After(h.NotBefore):

@@ -3,6 +3,7 @@ package renewal_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ type world struct {
 	broken map[string]bool
 	fails  int
 	random *rand.Rand
-	health renewal.Health
+	// unwell is what the manager knows to be wrong.
+	unwell string
 
 	log    []renewed
 	plan   renewal.Plan
@@ -36,7 +38,8 @@ type world struct {
 
 type renewed struct {
 	at time.Time
-	renewal.Order
+	ID string
+	renewal.Slot
 }
 
 // newWorld has certificates that were all issued at the same second, at noon of the day start,
@@ -73,8 +76,9 @@ func (w *world) run(until time.Time) {
 			return
 		}
 		next := w.plan.Wake
-		if up := w.plan.Upcoming; w.plan.Due == 0 && w.plan.Unproven == 0 && len(up) > 0 {
-			next = up[0].At // the plans until then would be the same
+		if w.plan.Due == 0 && w.plan.Unproven == 0 && len(w.plan.Slots) > 0 {
+			// The plans until then would be the same.
+			next = slices.MinFunc(w.plan.Slots, func(a, b renewal.Slot) int { return a.At.Compare(b.At) }).At
 		}
 		if next.After(until) {
 			next = until
@@ -103,10 +107,10 @@ func (w *world) step() {
 			w.lapsed++
 		}
 	}
-	w.plan = w.policy.Plan(w.now, w.holders, w.health, w.recent)
+	w.plan = w.policy.Plan(w.now, w.holders, w.unwell, w.recent)
 	w.plans++
-	for _, order := range w.plan.Now {
-		w.renew(order)
+	for _, i := range w.plan.Now {
+		w.renew(&w.holders[i], w.plan.Slots[i])
 	}
 	unproven := 0
 	for i := range w.holders {
@@ -117,20 +121,19 @@ func (w *world) step() {
 	w.most = max(w.most, unproven)
 }
 
-func (w *world) renew(order renewal.Order) {
+func (w *world) renew(h *renewal.Holder, slot renewal.Slot) {
 	w.Helper()
-	windowed := order.Reason == renewal.ReasonWindow || order.Reason == renewal.ReasonAuthority
+	windowed := slot.Reason == renewal.ReasonWindow || slot.Reason == renewal.ReasonAuthority
 	if windowed && !allowed(w.policy, w.now) {
-		w.Fatalf("%s is renewed at %s, outside of the windows: %+v", order.ID, w.now, order)
+		w.Fatalf("%s is renewed at %s, outside of the windows: %+v", h.ID, w.now, slot)
 	}
 	w.recent = append(w.recent, w.now)
 	if w.fails > 0 && w.random.IntN(w.fails) == 0 {
 		return
 	}
-	h := &w.holders[w.byID[order.ID]]
 	h.NotBefore, h.NotAfter = w.now.Add(-5*time.Minute), w.now.Add(w.lifetime)
-	h.Forced, h.Moved, h.Damaged, h.Unproven = false, false, false, w.now
-	w.log = append(w.log, renewed{w.now, order})
+	h.Forced, h.Moved, h.Unproven = false, false, w.now
+	w.log = append(w.log, renewed{w.now, h.ID, slot})
 }
 
 // count counts the renewals by reason since a time.

@@ -36,12 +36,11 @@ func (c *change) again(at time.Time) {
 // of a generation whose end comes near.
 func (c *change) held(action *Action) bool {
 	active, _ := c.generation(c.Active)
-	late := !c.now.Before(active.NotAfter.Add(-min(c.before(active)/2, c.notice(active))))
-	lastCall := !c.now.Before(active.NotAfter.Add(-c.lastCall(active)))
-	paused := c.Paused && action != nil && !lastCall
+	late, call := !c.now.Before(active.NotAfter.Add(-min(c.before(active)/2, c.notice(active)))), c.lastCall(active)
+	paused := c.Paused && action != nil && c.now.Before(call)
 	if paused {
 		c.waiting.Message = "the change of the root is paused"
-		c.again(active.NotAfter.Add(-c.lastCall(active)))
+		c.again(call)
 	}
 	if late && c.Next != c.Active && c.waiting.Warning == "" && (action == nil || paused) {
 		c.waiting.Warning = fmt.Sprintf("generation %d, which signs, ends at %s, and nothing replaces it yet: %s",
@@ -83,6 +82,14 @@ func (c *change) sourceUsed() (Generation, bool) {
 	return Generation{}, false
 }
 
+// before is how long before the end of a generation the next is prepared.
+func (c *change) before(g Generation) time.Duration {
+	if c.Before > 0 {
+		return c.Before
+	}
+	return g.NotAfter.Sub(g.NotBefore) / 3
+}
+
 // notice is how long before the end of a generation people are told that it is up to them.
 func (c *change) notice(g Generation) time.Duration {
 	return min(c.before(g), max(c.Before, longNotice))
@@ -102,19 +109,8 @@ func (c *change) same(g Generation, due bool) {
 		by, c.Wanted.Name, g.Number, remedy)
 }
 
-func (c *change) before(g Generation) time.Duration {
-	if c.Before > 0 {
-		return c.Before
-	}
-	return g.NotAfter.Sub(g.NotBefore) / 3
-}
-
-func (c *change) lastCall(g Generation) time.Duration {
-	if c.LastCall > 0 {
-		return c.LastCall
-	}
-	return c.before(g) / 8
-}
+// lastCall is from when on the active generation is replaced without complete evidence.
+func (c *change) lastCall(active Generation) time.Time { return active.NotAfter.Add(-c.before(active) / 8) }
 
 // names lists the first few who are waited for.
 func names(missing []Missing) string {

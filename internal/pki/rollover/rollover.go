@@ -28,9 +28,9 @@
 // # When evidence does not come
 //
 // A proxy that stays silent holds a change up, and is named. It does not hold it up for ever:
-// in the last part of the old generation's life (Policy.LastCall) the next one is activated
-// without the missing evidence, since an expired root cuts everybody off, and a generation
-// that has expired is dropped without any. Both are told as warnings.
+// in the last call, an eighth of Policy.Before, the next one is activated without the missing
+// evidence, since an expired root cuts everybody off, and a generation that has expired is
+// dropped without any. Both are told as warnings.
 package rollover
 
 import "time"
@@ -104,7 +104,7 @@ type Generation struct {
 
 // Facts are what is seen.
 type Facts struct {
-	// Generations, Active and Trusted are the authority's.
+	// Generations, Active and Trusted are the authority's, which always has a generation.
 	Generations []Generation
 	Active      int
 	Trusted     []int
@@ -141,9 +141,6 @@ type Policy struct {
 	// Before is how long before the active generation's end the next is prepared; 0: a third of
 	// its life.
 	Before time.Duration
-	// LastCall is how long before its end the active generation is replaced without complete
-	// evidence; 0: an eighth of Before.
-	LastCall time.Duration
 	// Settle is how long complete evidence of trust has to stand before the next generation
 	// signs: longer than a replica's watch may lag.
 	Settle time.Duration
@@ -164,8 +161,6 @@ type Kind string
 
 // The kinds of Actions.
 const (
-	// Create makes the first generation: trusted and active at once.
-	Create Kind = "Create"
 	// Prepare makes a generation that is neither trusted nor active.
 	Prepare Kind = "Prepare"
 	// Trust puts a generation into the trust bundle.
@@ -180,7 +175,7 @@ const (
 type Action struct {
 	Kind       Kind
 	Generation int
-	// Source is where a new generation comes from, with Create and Prepare.
+	// Source is where a new generation comes from, with Prepare.
 	Source Source
 }
 

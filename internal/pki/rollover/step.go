@@ -14,13 +14,10 @@ type change struct {
 	waiting Waiting
 }
 
-// Step says what to remember, what to do next, which is one thing or nothing, and what is
-// waited for. Ask again after every Action, whenever a fact changes, and at Waiting.Until.
-func Step(state State, facts Facts, policy Policy, now time.Time) (State, []Action, Waiting) {
+// Step says what to remember, what to do next (nil: nothing), and what is waited for. Ask again
+// after every Action, whenever a fact changes, and at Waiting.Until.
+func Step(state State, facts Facts, policy Policy, now time.Time) (State, *Action, Waiting) {
 	c := &change{State: state, Facts: facts, Policy: policy, now: now}
-	if len(facts.Generations) == 0 {
-		return c.create()
-	}
 	c.adopt()
 	c.abandon()
 	c.begin()
@@ -28,25 +25,7 @@ func Step(state State, facts Facts, policy Policy, now time.Time) (State, []Acti
 	if c.held(action) {
 		action = nil
 	}
-	if action == nil {
-		return c.State, nil, c.waiting
-	}
-	return c.State, []Action{*action}, c.waiting
-}
-
-// create begins with the first generation, or with the next if all that were are gone.
-func (c *change) create() (State, []Action, Waiting) {
-	if c.Phase != Stable || c.Next != c.Last || c.Last == 0 {
-		c.Last++
-		c.State = State{
-			Next: c.Last, Last: c.Last, Signed: c.Last, Rotate: c.Facts.Rotate, Abandon: c.Facts.Abandon,
-		}
-		c.enter(Stable)
-	}
-	if c.Last > 1 {
-		c.waiting.Warning = "the authority is gone, with all its keys: a new one is made, which nobody trusts yet"
-	}
-	return c.State, []Action{{Kind: Create, Generation: c.Last, Source: c.Wanted}}, c.waiting
+	return c.State, action, c.waiting
 }
 
 // adopt corrects what is remembered by what the authority holds.
@@ -215,7 +194,7 @@ func (c *change) distribute(active, next Generation) *Action {
 		c.Signed = max(c.Signed, next.Number)
 		return activate
 	}
-	call := active.NotAfter.Add(-c.lastCall(active))
+	call := c.lastCall(active)
 	if !c.now.Before(active.NotAfter) || !c.now.Before(call) && !c.now.Before(settled) {
 		c.waiting.Warning = fmt.Sprintf("generation %d ends at %s, so generation %d signs although it is not proven that all trust it: %s",
 			active.Number, active.NotAfter.UTC().Format(time.RFC3339), next.Number, names(shown.missing))

@@ -115,14 +115,14 @@ func TestWhatIsRevokedIsNotBroughtBack(t *testing.T) {
 	for _, a := range w.agents {
 		a.report.Heard = w.now
 	}
-	revoked, actions, _ := Step(w.state, w.facts(), w.policy, w.now)
-	if revoked.Phase != Revoked || len(actions) != 1 || actions[0].Kind != Drop {
-		t.Fatalf("it is not revoked: %+v %v", revoked, actions)
+	revoked, action, _ := Step(w.state, w.facts(), w.policy, w.now)
+	if revoked.Phase != Revoked || action == nil || action.Kind != Drop {
+		t.Fatalf("it is not revoked: %+v %v", revoked, action)
 	}
 	w.abandon = "now"
-	state, actions, waiting := Step(revoked, w.facts(), w.policy, w.now)
-	if len(actions) != 1 || actions[0].Kind != Drop || state.Next != 2 || !strings.Contains(waiting.Warning, "too late") {
-		t.Errorf("it is abandoned after the end: %+v %v %q", state, actions, waiting.Warning)
+	state, action, waiting := Step(revoked, w.facts(), w.policy, w.now)
+	if action == nil || action.Kind != Drop || state.Next != 2 || !strings.Contains(waiting.Warning, "too late") {
+		t.Errorf("it is abandoned after the end: %+v %v %q", state, action, waiting.Warning)
 	}
 }
 
@@ -212,9 +212,9 @@ func TestEvidenceThatIsContradictedIsGatheredAnew(t *testing.T) {
 		w.now = w.now.Add(time.Minute)
 		f := w.facts()
 		f.Dependents = append(f.Dependents, Dependent{Name: "Pod shop/new", Heard: w.now, Serves: "root-1", Trusts: []string{"root-1"}})
-		state, actions, waiting := Step(w.state, f, w.policy, w.now)
-		if state.Phase != fallen || !state.Since.Equal(w.now) || len(actions) != 0 || len(waiting.For) != 1 {
-			t.Errorf("%s: %+v %v %+v", proven, state, actions, waiting)
+		state, action, waiting := Step(w.state, f, w.policy, w.now)
+		if state.Phase != fallen || !state.Since.Equal(w.now) || action != nil || len(waiting.For) != 1 {
+			t.Errorf("%s: %+v %v %+v", proven, state, action, waiting)
 		}
 	}
 }

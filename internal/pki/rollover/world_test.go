@@ -82,6 +82,7 @@ func newWorld(t *testing.T, agents int) *world {
 		t: t, now: start, policy: policy, random: rand.New(rand.NewPCG(1, 2)), //nolint:gosec // repeatable
 		wanted: Source{Name: "builtin"}, agents: map[string]*agent{},
 	}
+	w.makeFirst()
 	w.settle()
 	for range agents {
 		w.join()
@@ -89,6 +90,13 @@ func newWorld(t *testing.T, agents int) *world {
 	w.run(2*time.Hour, "the start", w.known)
 	w.phases = nil
 	return w
+}
+
+// makeFirst makes the authority, with its first generation.
+func (w *world) makeFirst() {
+	w.do(Action{Kind: Prepare, Generation: 1, Source: w.wanted})
+	w.do(Action{Kind: Trust, Generation: 1})
+	w.do(Action{Kind: Activate, Generation: 1})
 }
 
 func (w *world) join() *agent {
@@ -113,7 +121,7 @@ func (w *world) replica() authority {
 // settle asks Step until nothing is to be done, as the engine does, and dies where it is told to.
 func (w *world) settle() {
 	for range 20 {
-		state, actions, waiting := Step(w.state, w.facts(), w.policy, w.now)
+		state, action, waiting := Step(w.state, w.facts(), w.policy, w.now)
 		w.waiting = waiting
 		if waiting.Warning != "" {
 			w.warnings = append(w.warnings, waiting.Warning)
@@ -128,13 +136,8 @@ func (w *world) settle() {
 				return
 			}
 		}
-		if len(actions) == 0 {
+		if action == nil || !w.write(func() { w.do(*action) }) {
 			return
-		}
-		for _, action := range actions {
-			if !w.write(func() { w.do(action) }) {
-				return
-			}
 		}
 	}
 	w.t.Fatalf("Step never comes to rest: %+v", w.state)
@@ -159,7 +162,7 @@ func (w *world) write(effect func()) bool {
 func (w *world) do(action Action) {
 	index := slices.IndexFunc(w.generations, func(g Generation) bool { return g.Number == action.Generation })
 	switch action.Kind {
-	case Create, Prepare:
+	case Prepare:
 		if index >= 0 {
 			return
 		}
@@ -170,9 +173,6 @@ func (w *world) do(action Action) {
 		w.generations = append(w.generations, Generation{
 			Number: action.Generation, Source: action.Source.Name, Root: root, NotBefore: w.now, NotAfter: w.now.Add(year),
 		})
-		if action.Kind == Create && w.active == 0 {
-			w.active, w.trusted = action.Generation, []int{action.Generation}
-		}
 	case Trust:
 		if !slices.Contains(w.trusted, action.Generation) {
 			w.trusted = append(slices.Clone(w.trusted), action.Generation)
@@ -184,7 +184,7 @@ func (w *world) do(action Action) {
 		w.generations = slices.DeleteFunc(slices.Clone(w.generations), func(g Generation) bool { return g.Number == action.Generation })
 		w.trusted = slices.DeleteFunc(slices.Clone(w.trusted), func(n int) bool { return n == action.Generation })
 	}
-	if w.active == 0 || !slices.ContainsFunc(w.generations, func(g Generation) bool { return g.Number == w.active }) {
+	if w.active != 0 && !slices.ContainsFunc(w.generations, func(g Generation) bool { return g.Number == w.active }) {
 		w.t.Fatalf("%s: after %+v, the generation that signs is not there", w.now, action)
 	}
 	w.was = append(w.was, authority{at: w.now, active: w.active, trusted: w.trusted})

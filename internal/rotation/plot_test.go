@@ -1,16 +1,17 @@
-package renewal
+package rotation
 
 import (
 	"bytes"
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
+	"testing"
 	"time"
-)
 
-// Done is a renewal that was made.
-type Done struct {
-	At     time.Time
-	Reason Reason
-}
+	"fairlead.dev/fairlead/internal/pki/renewal"
+)
 
 // The plot's measures, in pixels: a day is a column, an hour a row.
 const (
@@ -22,25 +23,24 @@ const (
 // with emergencies.
 var fills = [...]string{"#cfe8cf", "#9db4d8", "#5f82bb", "#2b569c", "#0b2a66", "#c00000"}
 
-// Plot draws renewals against the policy's windows, as SVG: for each day from one date up to
+// plot draws renewals against the policy's windows, as SVG: for each day from one date up to
 // another the hours of the day, downwards, by the clock of the zone; openings light green, an
 // hour with renewals blue, the darker the more there were, and red if one was an emergency.
-func (p Policy) Plot(from, to time.Time, zone *time.Location, renewals []Done) []byte {
+func plot(p renewal.Policy, from, to time.Time, zone *time.Location, renewals []order) []byte {
 	date := func(t time.Time) int64 {
 		_, offset := t.In(zone).Zone()
-		return floor(t.Unix()+int64(offset), day)
+		return (t.Unix() + int64(offset)) / (24 * 3600)
 	}
 	first, days := date(from), date(to)-date(from)
 	var paths [len(fills)]bytes.Buffer
 	box := func(fill int, at time.Time, hour, height float64) {
 		fmt.Fprintf(&paths[fill], "M%d %.4gh%dv%.4gh-%dz", leftEdge+(date(at)-first)*dayWidth, topEdge+hour*hourHeight, dayWidth, height*hourHeight, dayWidth)
 	}
-	t := p.timeline()
-	for s, ok := t.first(from.Unix(), to.Unix()); ok; s, ok = t.first(s.to, to.Unix()) {
+	for opening, closing, _ := p.Open(from); opening.Before(to); opening, closing, _ = p.Open(closing) {
 		// In pieces that end with an hour, so that none goes over midnight or a change of the clock.
-		for at := s.from; at < s.to; {
+		for at := opening.Unix(); at < closing.Unix(); {
 			local := time.Unix(at, 0).In(zone)
-			end := min(s.to, at+int64(60-local.Minute())*60-int64(local.Second()))
+			end := min(closing.Unix(), at+int64(60-local.Minute())*60-int64(local.Second()))
 			box(0, local, float64(local.Hour())+float64(local.Minute())/60, float64(end-at)/3600)
 			at = end
 		}
@@ -48,19 +48,19 @@ func (p Policy) Plot(from, to time.Time, zone *time.Location, renewals []Done) [
 	counts, emergencies, most := map[int64]int{}, map[int64]bool{}, 1
 	hourOf := func(at time.Time) int64 { return date(at)*24 + int64(at.In(zone).Hour()) }
 	for _, r := range renewals {
-		hour := hourOf(r.At)
+		hour := hourOf(r.at)
 		counts[hour]++
 		most = max(most, counts[hour])
-		emergencies[hour] = emergencies[hour] || r.Reason == ReasonEmergency
+		emergencies[hour] = emergencies[hour] || r.reason == renewal.ReasonEmergency
 	}
 	for _, r := range renewals {
-		hour := hourOf(r.At)
+		hour := hourOf(r.at)
 		fill := 1 + (4*counts[hour]-1)/most
 		if emergencies[hour] {
 			fill = len(fills) - 1
 		}
 		if counts[hour] > 0 {
-			box(fill, r.At, float64(hour-date(r.At)*24), 1)
+			box(fill, r.at, float64(hour-date(r.at)*24), 1)
 		}
 		counts[hour] = 0 // drawn
 	}
@@ -75,7 +75,7 @@ func (p Policy) Plot(from, to time.Time, zone *time.Location, renewals []Done) [
 		}
 	}
 	for column := range days {
-		if at := time.Unix((first+column)*day, 0).UTC(); at.Day() == 1 {
+		if at := time.Unix((first+column)*24*3600, 0).UTC(); at.Day() == 1 {
 			fmt.Fprintf(&svg, `<text x="%d" y="%d">%s</text>`+"\n", leftEdge+column*dayWidth, topEdge-8, at.Format("Jan 06"))
 		}
 	}
@@ -84,4 +84,34 @@ func (p Policy) Plot(from, to time.Time, zone *time.Location, renewals []Done) [
 	}
 	svg.WriteString("</svg>\n")
 	return svg.Bytes()
+}
+
+func TestThePlotHasWindowsRenewalsAndEmergencies(t *testing.T) {
+	p := nights(t)
+	from := time.Date(2027, 3, 27, 0, 0, 0, 0, p.Windows[0].Zone)
+	svg := string(plot(p, from, from.AddDate(0, 0, 7), p.Windows[0].Zone, []order{
+		{at: from.Add(3 * time.Hour), reason: renewal.ReasonWindow},
+		{at: from.Add(3*time.Hour + time.Minute), reason: renewal.ReasonWindow},
+		{at: from.Add(4 * time.Hour), reason: renewal.ReasonWindow},
+		{at: from.Add(36 * time.Hour), reason: renewal.ReasonEmergency},
+	}))
+	for reader := xml.NewDecoder(strings.NewReader(svg)); ; {
+		if _, err := reader.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in\n%s", err, svg)
+		}
+	}
+	for _, want := range []string{
+		`fill="#cfe8cf" d="M40 42h3v9h-3z`, // 02:00 of the first night, the next of which has no 02:00
+		`h-3zM43 51h3v9h-3zM43 60h3v9h-3zM46 42h3`,
+		`fill="#0b2a66" d="M40 51h3v9h-3z"`,
+		`fill="#5f82bb" d="M40 60h3v9h-3z"`,
+		`fill="#c00000" d="M43 141h3v9h-3z"`, // 13:00, after the change of the clocks
+		`>Apr 27</text>`,
+	} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("no %s in\n%s", want, svg)
+		}
+	}
 }
