@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
@@ -33,8 +34,20 @@ certificates:
   root: {rawConnectionDeadline: 0s}
 `
 
+// hurried is a clock by which ten seconds pass in one.
+type hurried struct {
+	clock.RealClock
+	begun time.Time
+}
+
+func (h hurried) Now() time.Time                         { return h.begun.Add(10 * time.Since(h.begun)) }
+func (h hurried) Since(t time.Time) time.Duration        { return h.Now().Sub(t) }
+func (h hurried) After(d time.Duration) <-chan time.Time { return h.RealClock.After(d / 10) }
+func (h hurried) NewTimer(d time.Duration) clock.Timer   { return h.RealClock.NewTimer(d / 10) }
+
 var _ = Describe("An authority that is brought in a folder", func() {
 	var out *outputs
+	var passing clock.WithTicker
 	var folder, namespace string
 	var root *testenv.Authority
 	var keys [][]byte
@@ -58,7 +71,7 @@ var _ = Describe("An authority that is brought in a folder", func() {
 	bring := func(files map[string][]byte) { Expect(testenv.MountSecret(folder, files)).To(Succeed()) }
 	start := func(folder string) *replica {
 		out.registry = prometheus.NewRegistry()
-		r := startReplica("", withAuthority(out, folder))
+		r := startReplica("", withAuthority(out, folder, passing))
 		read, err := settings.Parse([]byte(prompt))
 		Expect(err).NotTo(HaveOccurred())
 		r.settings.Set(read)
@@ -86,7 +99,7 @@ var _ = Describe("An authority that is brought in a folder", func() {
 	}
 
 	BeforeEach(func(ctx SpecContext) {
-		out = &outputs{log: gbytes.NewBuffer()}
+		out, passing = &outputs{log: gbytes.NewBuffer()}, clock.RealClock{}
 		for _, object := range []client.Object{
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: controllers.AuthoritySecret}},
 			certificate("fairlead-system", "mesh-root", v1alpha1.MeshCertificateSpec{}),
@@ -101,6 +114,7 @@ var _ = Describe("An authority that is brought in a folder", func() {
 	AfterEach(func(ctx SpecContext) { noKeyIn(ctx, out, keys...) })
 
 	It("is the mesh's first generation; what signs is replaced below the same root, and another root is changed to", func(ctx SpecContext) {
+		passing = hurried{begun: time.Now()} // a change of the root waits for times that are bounded
 		files := filesOf(root)
 		bring(files)
 		r := start(folder)
@@ -124,6 +138,7 @@ var _ = Describe("An authority that is brought in a folder", func() {
 	})
 
 	It("takes a built-in root's place, and gives it back when the flag is taken away", func(ctx SpecContext) {
+		passing = hurried{begun: time.Now()}
 		r := start("")
 		signsAlone(ctx, r, pki.SourceBuiltin)
 		r.stop()
@@ -185,9 +200,10 @@ var _ = Describe("An authority that is brought in a folder", func() {
 	})
 
 	It("says what to do when it ends soon", func(ctx SpecContext) {
-		ending, err := root.Below("ending", func(c *x509.Certificate) {
-			c.NotBefore, c.NotAfter = time.Now().Add(-24*time.Hour), time.Now().Add(6*time.Hour)
-		})
+		yesterday := func(c *x509.Certificate) { c.NotBefore = time.Now().Add(-24 * time.Hour) }
+		root, err := testenv.NewAuthority("ours", aYear, yesterday)
+		Expect(err).NotTo(HaveOccurred())
+		ending, err := root.Below("ending", yesterday, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(6 * time.Hour) })
 		Expect(err).NotTo(HaveOccurred())
 		files, err := ending.Files()
 		Expect(err).NotTo(HaveOccurred())

@@ -41,14 +41,16 @@ type outputs struct {
 }
 
 // withCertificates adds the rotation of certificates to a replica.
-func withCertificates(o *outputs) func(ctrl.Manager, *replica) { return withAuthority(o, "") }
+func withCertificates(o *outputs) func(ctrl.Manager, *replica) {
+	return withAuthority(o, "", clock.RealClock{})
+}
 
 // withAuthority has it sign with what is brought in a folder, if one is given.
-func withAuthority(o *outputs, folder string) func(ctrl.Manager, *replica) {
+func withAuthority(o *outputs, folder string, passing clock.WithTicker) func(ctrl.Manager, *replica) {
 	return func(m ctrl.Manager, r *replica) {
 		log := slog.New(slog.NewTextHandler(io.MultiWriter(GinkgoWriter, o.log), &slog.HandlerOptions{Level: slog.LevelDebug}))
 		issuers := &controllers.Issuers{
-			Settings: r.settings, Source: r.source, Clock: clock.RealClock{}, Log: log,
+			Settings: r.settings, Source: r.source, Clock: passing, Log: log,
 			Identity: pki.Identity{TrustDomain: "cluster.local", Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"},
 		}
 		if folder != "" {
@@ -58,7 +60,7 @@ func withAuthority(o *outputs, folder string) func(ctrl.Manager, *replica) {
 		_, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
 			Namespace: "fairlead-system", Settings: r.settings, Source: r.source, Authority: r.authority, Store: r.store,
 			Proxies: agents.NewTable(clock.RealClock{}, nil),
-			Issuers: issuers, Clock: clock.RealClock{}, Log: log, Metrics: o.registry,
+			Issuers: issuers, Clock: passing, Log: log, Metrics: o.registry,
 		})
 		Expect(err).NotTo(HaveOccurred())
 		use(r, "fairlead")
