@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -19,12 +18,11 @@ import (
 	"fairlead.dev/fairlead/internal/xds"
 )
 
-// proofs are all calls that are served over the network, and by what a caller may prove who
-// it is: a certificate of the mesh, or a token that is bound to its Pod.
-var proofs = map[string]struct{ certificate, token bool }{
-	discovery.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName: {certificate: true},
-	discovery.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName:  {certificate: true},
-	connectMethod: {certificate: true, token: true},
+// proofs says by what a caller of a method may prove who it is: a certificate of the mesh or, as
+// long as an agent has none, a token that is bound to its Pod.
+func proofs(method string) (certificate, token bool) {
+	discovery := strings.HasPrefix(method, "/envoy.service.") || strings.HasPrefix(method, "/v3/discovery:")
+	return discovery || method == connectMethod, method == connectMethod
 }
 
 // Authenticator says who calls, for xds.Network.
@@ -52,18 +50,18 @@ var ErrToken = errors.New("the token proves nothing")
 // Authenticate returns who calls a method. A caller that shows a certificate which is no good
 // (any more) is known by its token, if it shows one and that is enough.
 func (a *Authenticator) Authenticate(ctx context.Context, method string) (*xds.Caller, error) {
-	accepted := proofs[method]
+	byCertificate, byToken := proofs(method)
 	leaf, above := shownCertificates(ctx)
 	token := shownToken(ctx)
 	var refused error
-	if leaf != nil && accepted.certificate {
+	if leaf != nil && byCertificate {
 		caller, err := a.certificate(leaf, above)
 		if err == nil {
 			return caller, nil
 		}
 		refused = err
 	}
-	if token != "" && accepted.token {
+	if token != "" && byToken {
 		caller, err := a.Tokens.Review(ctx, token)
 		if err != nil && !errors.Is(err, ErrToken) {
 			return nil, status.Error(codes.Unavailable, err.Error())
@@ -75,14 +73,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, method string) (*xds.C
 	}
 	proof := "none"
 	switch {
-	case token != "" && accepted.token:
+	case token != "" && byToken:
 		proof = "token"
 	case leaf != nil:
 		proof = "certificate"
 	}
 	if refused == nil {
 		refused = errors.New("show a certificate of the mesh")
-		if accepted.token {
+		if byToken {
 			refused = errors.New("show a certificate of the mesh, or a service account token for the audience " + Audience + " in the metadata authorization: Bearer TOKEN")
 		}
 	}

@@ -50,9 +50,9 @@ func TestWhoMayCallWhat(t *testing.T) {
 				service string
 				err     error
 				want    codes.Code
-			}{{"discovery", m.discover(c.shown, c.node), c.discovery}, {"agents", m.attach(c.shown, c.node), c.agent}} {
+			}{{"discovery", m.discover(c.shown, c.node), c.discovery}, {"polling", m.poll(c.shown, c.node), c.discovery}, {"agents", m.attach(c.shown, c.node), c.agent}} {
 				g.Expect(status.Code(called.err)).To(Equal(called.want), "%s: %v", called.service, called.err)
-				if called.want != codes.OK && called.service == "discovery" {
+				if called.want != codes.OK && called.service != "agents" {
 					g.Expect(status.Convert(called.err).Message()).To(ContainSubstring(c.says))
 				}
 			}

@@ -7,8 +7,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,8 +21,10 @@ import (
 	. "github.com/onsi/gomega"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -201,11 +206,7 @@ func paired(key crypto.Signer, chain []byte) credential {
 // dial connects with a credential.
 func (m *mesh) dial(shown credential) (*grpc.ClientConn, context.Context) {
 	m.Helper()
-	config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
-	if shown.certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.certificate, nil }
-	}
-	connection := must(grpc.NewClient(m.address, grpc.WithTransportCredentials(credentials.NewTLS(config))))
+	connection := must(grpc.NewClient(m.address, grpc.WithTransportCredentials(credentials.NewTLS(m.trusting(shown)))))
 	ctx, cancel := context.WithCancel(context.Background())
 	m.Cleanup(func() {
 		cancel()
@@ -215,6 +216,15 @@ func (m *mesh) dial(shown credential) (*grpc.ClientConn, context.Context) {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+shown.token)
 	}
 	return connection, ctx
+}
+
+// trusting shows a credential's certificate, and takes any.
+func (m *mesh) trusting(shown credential) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
+	if shown.certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.certificate, nil }
+	}
+	return config
 }
 
 // agent is the client's side of a stream.
@@ -301,6 +311,20 @@ func (m *mesh) discover(shown credential, node string) error {
 	_ = stream.Send(&discovery.DeltaDiscoveryRequest{Node: &corev3.Node{Id: node}, TypeUrl: xds.ClusterType, ResourceNamesSubscribe: []string{"*"}})
 	_, err := stream.Recv()
 	return err
+}
+
+// poll asks for clusters by REST for a node, and returns how it was refused, if it was.
+func (m *mesh) poll(shown credential, node string) error {
+	transport := &http.Transport{TLSClientConfig: m.trusting(shown), DisableKeepAlives: true}
+	request := must(http.NewRequest(http.MethodPost, "https://"+m.address+"/v3/discovery:clusters", strings.NewReader(`{"node":{"id":"`+node+`"}}`)))
+	request.Header.Set("Authorization", "Bearer "+shown.token)
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	code := map[int]codes.Code{http.StatusOK: codes.OK, http.StatusUnauthorized: codes.Unauthenticated, http.StatusForbidden: codes.PermissionDenied}[response.StatusCode]
+	return status.Error(code, string(must(io.ReadAll(response.Body))))
 }
 
 // attach opens an agent's stream for a node, and returns how it was refused, if it was.

@@ -192,15 +192,15 @@ func (c *Cache) join(s *session, client Client, classKey string) {
 	class.sessions[s] = struct{}{}
 	s.enter(client, class)
 	c.options.Metrics.connected.Set(float64(len(c.sessions)))
+	s.log().Info("A proxy connected", "class", classKey)
+	c.move(client, classKey)
 }
 
 // leave disconnects a session; its proxy stays concerned for the grace period.
 func (c *Cache) leave(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, joined := c.sessions[s]; !joined {
-		return
-	}
+	s.log().Info("A proxy disconnected")
 	delete(c.sessions, s)
 	delete(s.class.sessions, s)
 	c.options.Metrics.connected.Set(float64(len(c.sessions)))
@@ -260,6 +260,10 @@ func (c *Cache) Gone(node string) {
 func (c *Cache) Move(client Client, classKey string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.move(client, classKey)
+}
+
+func (c *Cache) move(client Client, classKey string) {
 	for s := range c.sessions {
 		if s.Client != client || s.class.key == classKey {
 			continue

@@ -56,15 +56,23 @@ func CallerOf(ctx context.Context) *Caller {
 	return caller
 }
 
-// authenticated lets a stream through once it is known whose it is.
-func (s *Server) authenticated(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	caller, err := s.options.Network.Authenticate(stream.Context(), info.FullMethod)
+// authenticate says who calls a method over the network.
+func (s *Server) authenticate(ctx context.Context, method string) (*Caller, error) {
+	caller, err := s.options.Network.Authenticate(ctx, method)
 	if err != nil {
 		from := ""
-		if p, ok := peer.FromContext(stream.Context()); ok {
+		if p, ok := peer.FromContext(ctx); ok {
 			from = p.Addr.String()
 		}
-		s.options.Log.Warn("Refused a call", "method", info.FullMethod, "from", from, "error", err)
+		s.options.Log.Warn("Refused a call", "method", method, "from", from, "error", err)
+	}
+	return caller, err
+}
+
+// authenticated lets a stream through once it is known whose it is.
+func (s *Server) authenticated(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	caller, err := s.authenticate(stream.Context(), info.FullMethod)
+	if err != nil {
 		return err
 	}
 	return next(service, &callersStream{ServerStream: stream, ctx: WithCaller(stream.Context(), caller)})

@@ -155,7 +155,7 @@ func TestAProxyThatMovesToAnotherClassKeepsWhatIsEqual(t *testing.T) {
 }
 
 func TestWhoAProxyIsCannotChange(t *testing.T) {
-	both(t, func(b *bench, delta bool) {
+	aggregated(t, func(b *bench, delta bool) {
 		for _, example := range []struct {
 			node string
 			code codes.Code
@@ -167,7 +167,7 @@ func TestWhoAProxyIsCannotChange(t *testing.T) {
 		}
 		p := b.connect("default/front", delta)
 		p.subscribe(xds.ClusterType)
-		p.node, p.first = "default/other", true
+		p.node, p.stream(xds.ClusterType).named = "default/other", false
 		p.subscribe(xds.ListenerType)
 		<-p.done
 		b.g.Expect(status.Code(p.ended)).To(Equal(codes.PermissionDenied))

@@ -19,8 +19,20 @@ var (
 	rule    = mesh.ObjectID{Kind: "DestinationRule", Namespace: "default", Name: "reviews"}
 )
 
-// both runs a test in each variant of the protocol.
+// both runs a test in each variant of the protocol, by one stream for everything and by
+// a stream for each type.
 func both(t *testing.T, test func(*bench, bool)) {
+	aggregated(t, test)
+	for name, delta := range map[string]bool{"delta, separate streams": true, "state of the world, separate streams": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.separate = true
+			test(b, delta)
+		})
+	}
+}
+
+func aggregated(t *testing.T, test func(*bench, bool)) {
 	for name, delta := range map[string]bool{"delta": true, "state of the world": false} {
 		t.Run(name, func(t *testing.T) { test(newBench(t), delta) })
 	}

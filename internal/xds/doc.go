@@ -3,9 +3,10 @@
 // Resources are content-addressed: each is marshalled once, named by the hash of its
 // bytes and shared by all who need it. Proxies with the same answer share one view (a
 // class); a change marks names in the view, and each session sends what differs from
-// what its proxy has acknowledged. go-control-plane's servers speak the protocol; every
-// stream gets a watcher of its own here (session), since what they count as delivered
-// is what was sent, while a session counts what was acknowledged:
+// what its client has acknowledged. go-control-plane's servers speak the protocol on streams,
+// for all types or for one (separate.go); clients that poll are answered in JSON (rest.go,
+// poll.go). Each client has a session here, since what those servers count as delivered is
+// what was sent, while a session counts what was acknowledged:
 //
 //   - at most one response a type is under way until its answer comes;
 //   - routes wait for their clusters and endpoints, clusters stay until no route that a

@@ -13,8 +13,8 @@ package xds
 
 // passes reports whether an update to a name may be sent now.
 func (s *session) passes(sub *subscription, target entry) bool {
-	clusters := s.types[ClusterType]
-	if clusters == nil || !clusters.wildcard {
+	clusters := s.whole(ClusterType)
+	if clusters == nil {
 		return true
 	}
 	_, runsOlder := sub.acked[target.Name]
@@ -85,7 +85,7 @@ func (s *session) warm(clusters *subscription, name string) bool {
 	if _, hasEndpoints := s.class.get(EndpointType, name); !hasEndpoints {
 		return true
 	}
-	endpoints := s.types[EndpointType]
+	endpoints := s.of(EndpointType, name)
 	if endpoints == nil {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 // interested reports whether the proxy is subscribed to a resource, or will be since
 // what refers to it is subscribed to as a whole.
 func (s *session) interested(key Key) bool {
-	if sub := s.types[key.TypeURL]; sub != nil && sub.covers(key.Name) {
+	if sub := s.of(key.TypeURL, key.Name); sub != nil && sub.covers(key.Name) {
 		return true
 	}
 	return s.referred(key.TypeURL)
@@ -20,14 +20,13 @@ func (s *session) interested(key Key) bool {
 
 // referred reports whether what refers to a type is subscribed to as a whole.
 func (s *session) referred(typeURL string) bool {
-	var by *subscription
 	switch typeURL {
 	case RouteType:
-		by = s.types[ScopeType]
+		return s.whole(ScopeType) != nil
 	case EndpointType:
-		by = s.types[ClusterType]
+		return s.whole(ClusterType) != nil
 	}
-	return by != nil && by.wildcard
+	return false
 }
 
 // judge tells the tracker what the proxy did with an object. The session is not locked.
@@ -49,7 +48,7 @@ func (s *session) judgeLocked(object objectID, w wanted) {
 		if !found {
 			continue
 		}
-		sub := s.types[key.TypeURL]
+		sub := s.of(key.TypeURL, key.Name)
 		if sub == nil {
 			state.acknowledged = false
 			continue

@@ -17,7 +17,11 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	clusterservice "github.com/envoyproxy/go-control-plane/envoy/service/cluster/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	endpointservice "github.com/envoyproxy/go-control-plane/envoy/service/endpoint/v3"
+	listenerservice "github.com/envoyproxy/go-control-plane/envoy/service/listener/v3"
+	routeservice "github.com/envoyproxy/go-control-plane/envoy/service/route/v3"
 	. "github.com/onsi/gomega"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -38,6 +42,8 @@ type bench struct {
 	cache  *xds.Cache
 	clock  *clocktesting.FakeClock
 	socket string
+	// separate is whether proxies have a stream for each type.
+	separate bool
 
 	mu      sync.Mutex
 	reports map[mesh.ObjectID]delivery.Report
@@ -147,18 +153,34 @@ func (b *bench) route(name, content string, requires []string, owners ...mesh.Ob
 // proxy is a client that answers only when the test says so.
 type proxy struct {
 	*bench
-	node   string
-	first  bool
-	delta  discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
-	sotw   discovery.AggregatedDiscoveryService_StreamAggregatedResourcesClient
-	cancel context.CancelFunc
-	done   chan struct{}
+	node    string
+	variant bool // true for delta
+	dialed  *grpc.ClientConn
+	ctx     context.Context
+	cancel  context.CancelFunc
+	// done is closed once a stream has ended, and running is done once all have.
+	done    chan struct{}
+	running sync.WaitGroup
 
 	mu       sync.Mutex
-	received map[string][]got // by type, unanswered
+	streams  map[string]*clientStream // by type; all of them the same, unless they are separate
+	received map[string][]got         // by type, unanswered
 	ended    error
 	// names are the subscriptions by name of the state-of-the-world variant.
 	names map[string][]string
+}
+
+// clientStream is a stream in one of the variants. The first request by it names the node.
+type clientStream struct {
+	delta interface {
+		Send(*discovery.DeltaDiscoveryRequest) error
+		Recv() (*discovery.DeltaDiscoveryResponse, error)
+	}
+	sotw interface {
+		Send(*discovery.DiscoveryRequest) error
+		Recv() (*discovery.DiscoveryResponse, error)
+	}
+	named bool
 }
 
 // got is a response as far as a test looks at it.
@@ -173,38 +195,73 @@ func (b *bench) connect(node string, delta bool) *proxy {
 	b.Helper()
 	connection, err := grpc.NewClient("unix:"+b.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	b.g.Expect(err).NotTo(HaveOccurred())
+	b.Cleanup(func() { _ = connection.Close() })
+	return b.over(connection, node, delta)
+}
+
+// over returns a proxy with streams over a connection.
+func (b *bench) over(connection *grpc.ClientConn, node string, delta bool) *proxy {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &proxy{bench: b, node: node, first: true, cancel: cancel, done: make(chan struct{}),
-		received: map[string][]got{}, names: map[string][]string{}}
-	client := discovery.NewAggregatedDiscoveryServiceClient(connection)
-	if delta {
-		p.delta, err = client.DeltaAggregatedResources(ctx)
-	} else {
-		p.sotw, err = client.StreamAggregatedResources(ctx)
-	}
-	b.g.Expect(err).NotTo(HaveOccurred())
-	go p.receive()
-	b.Cleanup(func() {
-		p.disconnect()
-		_ = connection.Close()
-	})
+	p := &proxy{bench: b, node: node, variant: delta, dialed: connection, ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		streams: map[string]*clientStream{}, received: map[string][]got{}, names: map[string][]string{}}
+	b.Cleanup(p.disconnect)
 	return p
 }
 
 func (p *proxy) disconnect() {
 	p.cancel()
-	<-p.done
+	p.running.Wait()
 }
 
-func (p *proxy) receive() {
-	defer close(p.done)
+// methods are those of separate streams, in state of the world and with changes only.
+var methods = map[string][2]string{
+	xds.ClusterType:  {clusterservice.ClusterDiscoveryService_StreamClusters_FullMethodName, clusterservice.ClusterDiscoveryService_DeltaClusters_FullMethodName},
+	xds.EndpointType: {endpointservice.EndpointDiscoveryService_StreamEndpoints_FullMethodName, endpointservice.EndpointDiscoveryService_DeltaEndpoints_FullMethodName},
+	xds.ListenerType: {listenerservice.ListenerDiscoveryService_StreamListeners_FullMethodName, listenerservice.ListenerDiscoveryService_DeltaListeners_FullMethodName},
+	xds.ScopeType:    {routeservice.ScopedRoutesDiscoveryService_StreamScopedRoutes_FullMethodName, routeservice.ScopedRoutesDiscoveryService_DeltaScopedRoutes_FullMethodName},
+	xds.RouteType:    {routeservice.RouteDiscoveryService_StreamRoutes_FullMethodName, routeservice.RouteDiscoveryService_DeltaRoutes_FullMethodName},
+}
+
+// stream returns the stream for a type, opened at the first use.
+func (p *proxy) stream(typeURL string) *clientStream {
+	p.Helper()
+	key := ""
+	method := [2]string{
+		discovery.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName, discovery.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName,
+	}
+	if p.separate {
+		key, method = typeURL, methods[typeURL]
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if opened := p.streams[key]; opened != nil {
+		return opened
+	}
+	opened := &clientStream{}
+	which := 0
+	if p.variant {
+		which = 1
+	}
+	raw, err := p.dialed.NewStream(p.ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method[which])
+	p.g.Expect(err).NotTo(HaveOccurred())
+	if p.variant {
+		opened.delta = &grpc.GenericClientStream[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]{ClientStream: raw}
+	} else {
+		opened.sotw = &grpc.GenericClientStream[discovery.DiscoveryRequest, discovery.DiscoveryResponse]{ClientStream: raw}
+	}
+	p.streams[key] = opened
+	p.running.Go(func() { p.receive(opened) })
+	return opened
+}
+
+func (p *proxy) receive(stream *clientStream) {
 	for {
 		var typeURL string
 		var g got
 		var err error
-		if p.delta != nil {
+		if stream.delta != nil {
 			var r *discovery.DeltaDiscoveryResponse
-			if r, err = p.delta.Recv(); err == nil {
+			if r, err = stream.delta.Recv(); err == nil {
 				typeURL, g = r.GetTypeUrl(), got{nonce: r.GetNonce(), removed: r.GetRemovedResources()}
 				for _, resource := range r.GetResources() {
 					g.names = append(g.names, resource.GetName())
@@ -212,26 +269,34 @@ func (p *proxy) receive() {
 			}
 		} else {
 			var r *discovery.DiscoveryResponse
-			if r, err = p.sotw.Recv(); err == nil {
-				typeURL, g = r.GetTypeUrl(), got{nonce: r.GetNonce(), version: r.GetVersionInfo(), names: []string{}}
-				for _, body := range r.GetResources() {
-					message, unpackErr := body.UnmarshalNew()
-					if unpackErr != nil {
-						panic(unpackErr)
-					}
-					g.names = append(g.names, nameOf(message))
-				}
+			if r, err = stream.sotw.Recv(); err == nil {
+				typeURL, g = r.GetTypeUrl(), got{nonce: r.GetNonce(), version: r.GetVersionInfo(), names: namesOf(r)}
 			}
 		}
 		p.mu.Lock()
 		if err != nil {
-			p.ended = err
+			if p.ended == nil {
+				p.ended = err
+				close(p.done)
+			}
 			p.mu.Unlock()
 			return
 		}
 		p.received[typeURL] = append(p.received[typeURL], g)
 		p.mu.Unlock()
 	}
+}
+
+func namesOf(r *discovery.DiscoveryResponse) []string {
+	names := []string{}
+	for _, body := range r.GetResources() {
+		message, err := body.UnmarshalNew()
+		if err != nil {
+			panic(err)
+		}
+		names = append(names, nameOf(message))
+	}
+	return names
 }
 
 func nameOf(message proto.Message) string {
@@ -251,16 +316,17 @@ func (p *proxy) subscribe(typeURL string, names ...string) {
 
 func (p *proxy) send(typeURL, nonce, refusal string, subscribe, unsubscribe []string, initial map[string]string) {
 	p.Helper()
+	stream := p.stream(typeURL)
 	var node *corev3.Node
-	if p.first {
-		node, p.first = &corev3.Node{Id: p.node}, false
+	if !stream.named {
+		node, stream.named = &corev3.Node{Id: p.node}, true
 	}
 	var detail *statuspb.Status
 	if refusal != "" {
 		detail = &statuspb.Status{Code: 13, Message: refusal}
 	}
-	if p.delta != nil {
-		p.g.Expect(p.delta.Send(&discovery.DeltaDiscoveryRequest{
+	if stream.delta != nil {
+		p.g.Expect(stream.delta.Send(&discovery.DeltaDiscoveryRequest{
 			Node: node, TypeUrl: typeURL, ResponseNonce: nonce, ErrorDetail: detail,
 			ResourceNamesSubscribe: subscribe, ResourceNamesUnsubscribe: unsubscribe, InitialResourceVersions: initial,
 		})).To(Succeed())
@@ -268,7 +334,7 @@ func (p *proxy) send(typeURL, nonce, refusal string, subscribe, unsubscribe []st
 	}
 	p.names[typeURL] = append(p.names[typeURL], subscribe...)
 	p.names[typeURL] = slices.DeleteFunc(p.names[typeURL], func(n string) bool { return slices.Contains(unsubscribe, n) })
-	p.g.Expect(p.sotw.Send(&discovery.DiscoveryRequest{
+	p.g.Expect(stream.sotw.Send(&discovery.DiscoveryRequest{
 		Node: node, TypeUrl: typeURL, ResponseNonce: nonce, ErrorDetail: detail, ResourceNames: p.names[typeURL],
 	})).To(Succeed())
 }
@@ -287,6 +353,13 @@ func (p *proxy) next(typeURL string) got {
 		return true
 	}).Should(BeTrue(), "a response of type %s comes", typeURL)
 	return g
+}
+
+// has reports whether a response of a type is there.
+func (p *proxy) has(typeURL string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.received[typeURL]) > 0
 }
 
 // take waits for the next response, checks what it carries and acknowledges it.
@@ -314,11 +387,7 @@ func (p *proxy) expect(typeURL string, names ...string) got {
 // question that it could only answer later: it handles a stream's requests in order.
 func (p *proxy) nothing(typeURL string) {
 	p.Helper()
-	p.g.Consistently(func() int {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return len(p.received[typeURL])
-	}, 50*time.Millisecond, 5*time.Millisecond).Should(BeZero(), "no response of type %s", typeURL)
+	p.g.Consistently(func() bool { return p.has(typeURL) }, 50*time.Millisecond, 5*time.Millisecond).Should(BeFalse(), "no response of type %s", typeURL)
 }
 
 func prefixed(prefix string, names []string) []string {

@@ -40,10 +40,13 @@ func (deltaVariant) respond(s *session, sub *subscription) {
 }
 
 // CreateDeltaWatch implements cache.ConfigWatcher for one stream: each request comes here.
-func (s *session) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subscription, responses chan cache.DeltaResponse) (func(), error) {
+func (s *stream) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subscription, responses chan cache.DeltaResponse) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub, first := s.subscribe(request.GetTypeUrl())
+	sub, first, err := s.subscription(request.GetTypeUrl(), deltaVariant{})
+	if err != nil {
+		return nil, err
+	}
 	s.answered(sub, request.GetResponseNonce(), request.GetErrorDetail().GetMessage(), request.GetErrorDetail() != nil)
 	if first {
 		if sub.typeURL == ClusterType && len(request.GetInitialResourceVersions()) > 0 {

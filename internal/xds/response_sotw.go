@@ -14,10 +14,11 @@ import (
 // sotwVariant puts together state-of-the-world responses. Listeners, clusters and scopes
 // that a response leaves out are deleted by the proxy, so these are always sent in full;
 // routes and endpoints are sent as far as they changed, and their removal cannot be said.
-type sotwVariant struct{}
+// Clients that poll are always answered in full.
+type sotwVariant struct{ polled bool }
 
-func (sotwVariant) respond(s *session, sub *subscription) {
-	full := !slices.Contains(namedOnly, sub.typeURL)
+func (v sotwVariant) respond(s *session, sub *subscription) {
+	full := v.polled || !slices.Contains(namedOnly, sub.typeURL)
 	changes := s.next(sub, 0)
 	if !full {
 		for name, e := range changes {
@@ -57,23 +58,16 @@ func (sotwVariant) respond(s *session, sub *subscription) {
 
 // CreateWatch implements cache.ConfigWatcher for one stream: each request comes here,
 // except those with a nonce that is out of date, which the server drops.
-func (s *session) CreateWatch(request *cache.Request, asked cache.Subscription, responses chan cache.Response) (func(), error) {
+func (s *stream) CreateWatch(request *cache.Request, asked cache.Subscription, responses chan cache.Response) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub, _ := s.subscribe(request.GetTypeUrl())
+	sub, _, err := s.subscription(request.GetTypeUrl(), sotwVariant{})
+	if err != nil {
+		return nil, err
+	}
 	s.unsent(sub)
 	s.answered(sub, request.GetResponseNonce(), request.GetErrorDetail().GetMessage(), request.GetErrorDetail() != nil)
-	names := asked.SubscribedResources()
-	for name := range sub.names {
-		if _, still := names[name]; !still {
-			s.drop(sub, name)
-		}
-	}
-	for name := range names {
-		if _, known := sub.names[name]; !known {
-			s.add(sub, name, false)
-		}
-	}
+	s.setNames(sub, asked.SubscribedResources())
 	s.setWildcard(sub, asked.IsWildcard())
 	return s.openWatch(sub, request, func(response any) { responses <- response.(cache.Response) }), nil
 }

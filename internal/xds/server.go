@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,10 +17,12 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/server/config"
 	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
+	serverstream "github.com/envoyproxy/go-control-plane/pkg/server/stream/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
 // ServerOptions are what a Server needs.
@@ -56,17 +59,17 @@ type Network struct {
 // by itself, so nothing is gained by a longer one.
 const ageGrace = 10 * time.Second
 
-// Server is the aggregated discovery service, on a Unix socket and over TLS. Every replica
-// serves.
+// Server is the discovery service, on a Unix socket and over TLS. Every replica serves.
 type Server struct {
 	discovery.UnimplementedAggregatedDiscoveryServiceServer
 	cache   *Cache
 	options ServerOptions
+	pollers pollers
 }
 
 // NewServer returns a server over a cache.
 func NewServer(cache *Cache, options ServerOptions) *Server {
-	return &Server{cache: cache, options: options}
+	return &Server{cache: cache, options: options, pollers: pollers{all: map[Client]*poller{}}}
 }
 
 // NeedLeaderElection says that followers serve too.
@@ -90,7 +93,7 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 		served.Go(func() error {
 			return s.serve(ctx, listener, network.Services, network.MaxConnectionAge,
-				grpc.Creds(credentials.NewTLS(network.TLS)), grpc.StreamInterceptor(s.authenticated),
+				newDispatcher(listener.Addr(), network.TLS), s.callerOfRequest, grpc.StreamInterceptor(s.authenticated),
 				// TLS has a buffer of its own; this one is 32 KiB a connection otherwise.
 				grpc.ReadBufferSize(4<<10))
 		})
@@ -101,30 +104,41 @@ func (s *Server) Start(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return s.serve(ctx, listener, func(grpc.ServiceRegistrar) {}, 0)
+			return s.serve(ctx, listener, func(grpc.ServiceRegistrar) {}, 0, newDispatcher(listener.Addr(), nil), local)
 		})
 	}
 	return served.Wait()
 }
 
 // serve answers on a listener until the context ends. No age is without bound.
-func (s *Server) serve(ctx context.Context, listener net.Listener, more func(grpc.ServiceRegistrar), age time.Duration, options ...grpc.ServerOption) error {
-	server := grpc.NewServer(append(options,
+func (s *Server) serve(ctx context.Context, listener net.Listener, more func(grpc.ServiceRegistrar), age time.Duration,
+	dispatcher *dispatcher, callerOf func(*http.Request) (*Caller, error), options ...grpc.ServerOption) error {
+	server := grpc.NewServer(append(options, grpc.Creds(dispatcher),
 		// Proxies ping every 30 s; twice as often is not yet a reason to cut them off.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 30 * time.Second, Timeout: 10 * time.Second, MaxConnectionAge: age, MaxConnectionAgeGrace: ageGrace,
 		}),
-		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.StatsHandler(connections{}),
 	)...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
+	s.registerSeparate(server)
 	more(server)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	var served errgroup.Group
+	served.Go(func() error {
+		defer dispatcher.close()
+		if err := server.Serve(listener); err != nil {
+			return fmt.Errorf("serve proxies on %s: %w", listener.Addr(), err)
+		}
+		return nil
+	})
+	served.Go(func() error { return dispatcher.serveHTTP(s.rest(callerOf)) })
 	s.options.Log.Info("Serving proxies", "address", listener.Addr().String())
+	ended := make(chan error, 1)
+	go func() { ended <- served.Wait() }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serve proxies on %s: %w", listener.Addr(), err)
+		return err
 	case <-ctx.Done():
 		// Streams never end by themselves.
 		server.Stop()
@@ -171,17 +185,24 @@ var namedOnly = []string{RouteType, EndpointType, SecretType}
 
 // DeltaAggregatedResources implements the incremental variant.
 func (s *Server) DeltaAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	str := &stream{session: newSession(s.cache, deltaVariant{}), directory: s.options.Directory, caller: CallerOf(grpcStream.Context())}
+	return s.delta(grpcStream, resource.AnyType)
+}
+
+func (s *Server) delta(grpcStream serverstream.DeltaStream, typeURL string) error {
+	str := s.newStream(grpcStream.Context(), typeURL, mesh.TransportDelta)
 	defer str.end()
-	server := delta.NewServer(grpcStream.Context(), str.session, str, config.DeactivateLegacyWildcardForTypes(namedOnly))
-	return server.DeltaStreamHandler(grpcStream, resource.AnyType)
+	return delta.NewServer(grpcStream.Context(), str, str, config.DeactivateLegacyWildcardForTypes(namedOnly)).
+		DeltaStreamHandler(grpcStream, typeURL)
 }
 
 // StreamAggregatedResources implements the state-of-the-world variant.
 func (s *Server) StreamAggregatedResources(grpcStream discovery.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	str := &stream{session: newSession(s.cache, sotwVariant{}), directory: s.options.Directory, caller: CallerOf(grpcStream.Context())}
+	return s.sotw(grpcStream, resource.AnyType)
+}
+
+func (s *Server) sotw(grpcStream serverstream.Stream, typeURL string) error {
+	str := s.newStream(grpcStream.Context(), typeURL, mesh.TransportStreams)
 	defer str.end()
-	server := sotw.NewServer(grpcStream.Context(), str.session, str,
-		config.DeactivateLegacyWildcardForTypes(namedOnly), sotw.WithOrderedADS())
-	return server.StreamHandler(grpcStream, resource.AnyType)
+	return sotw.NewServer(grpcStream.Context(), str, str, config.DeactivateLegacyWildcardForTypes(namedOnly), sotw.WithOrderedADS()).
+		StreamHandler(grpcStream, typeURL)
 }

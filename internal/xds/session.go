@@ -2,21 +2,23 @@ package xds
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
-// session is one stream of one proxy: what the proxy asked for, what it is known to
-// run, and what is under way to it. Its two variants, delta and state of the world,
-// differ in how a response is put together (response_delta.go, response_sotw.go).
+// session is one client: what it asked for, what it is known to run, and what is under way
+// to it. It has one stream for everything, or a stream for each subscription (separate.go), or
+// asks again and again (poll.go).
 type session struct {
-	cache   *Cache
-	variant variant
+	cache *Cache
 
 	mu sync.Mutex
 	Client
 	class *class
-	types map[string]*subscription
+	// types are the subscriptions by type: more than one of a type only where each has a stream
+	// of its own.
+	types map[string][]*subscription
 	// uses counts, for each cluster, the routes and listeners that the proxy runs or is
 	// being sent and that need it (gate.go).
 	uses map[string]int
@@ -32,59 +34,8 @@ type session struct {
 	alarmed bool
 }
 
-// variant is the part of a session that depends on the protocol.
-type variant interface {
-	// respond sends what is due of one type, if anything is. The session is locked, the
-	// subscription has an open watch and nothing under way.
-	respond(s *session, sub *subscription)
-}
-
-// subscription is the state of one type on one stream.
-type subscription struct {
-	typeURL  string
-	wildcard bool
-	names    map[string]struct{}
-	// greeted is false until the first response, which is due even if it is empty: a
-	// proxy is not ready before it knows that it needs nothing.
-	greeted bool
-	// acked is what the proxy runs, as far as it told.
-	acked map[string]entry
-	// dirty are the names of which the proxy may not run what the view says.
-	dirty map[string]struct{}
-	// blocked notes since when a name has waited at the gate.
-	blocked map[string]time.Time
-	// owed are endpoints for which a cluster warms that the proxy was sent, as they were then.
-	owed map[string]entry
-	// refused is what the proxy did not take: it is not sent again until it changes.
-	refused map[string]refusal
-	// probes are groups of names to be sent alone after a refusal, the next one first.
-	probes [][]string
-	// flight is the response that waits for its answer.
-	flight *flight
-	// send delivers a response to the stream; nil while no watch is open.
-	send func(response any)
-	// request is the one that opened the watch.
-	request any
-}
-
-// flight is a response under way.
-type flight struct {
-	// nonce is empty until the response was really sent.
-	nonce string
-	// entries are the changes in it; a removal has no Resource.
-	entries map[string]entry
-	// full marks a state-of-the-world response whose omissions are removals.
-	full bool
-}
-
-// refusal is a proxy's no to a content.
-type refusal struct {
-	hash    string
-	message string
-}
-
-func newSession(cache *Cache, v variant) *session {
-	return &session{cache: cache, variant: v, types: map[string]*subscription{}, uses: map[string]int{}}
+func newSession(cache *Cache) *session {
+	return &session{cache: cache, types: map[string][]*subscription{}, uses: map[string]int{}}
 }
 
 func (s *session) enter(client Client, class *class) {
@@ -93,19 +44,28 @@ func (s *session) enter(client Client, class *class) {
 	s.Client, s.class = client, class
 }
 
+// in reports whether the client is in a class.
+func (s *session) in(class string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.class.key == class
+}
+
 // move changes the class. Every name of both views may differ now.
 func (s *session) move(class *class) {
 	s.mu.Lock()
 	before := s.class
 	s.class = class
-	for _, sub := range s.types {
-		mark := func(name string) {
-			if sub.covers(name) {
-				sub.dirty[name] = struct{}{}
+	for _, subs := range s.types {
+		for _, sub := range subs {
+			mark := func(name string) {
+				if sub.covers(name) {
+					sub.dirty[name] = struct{}{}
+				}
 			}
+			before.names(sub.typeURL, mark)
+			class.names(sub.typeURL, mark)
 		}
-		before.names(sub.typeURL, mark)
-		class.names(sub.typeURL, mark)
 	}
 	s.advance()
 	s.judgeAll()
@@ -118,7 +78,10 @@ func (s *session) changed(keys []Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range keys {
-		if sub := s.types[key.TypeURL]; sub != nil && sub.covers(key.Name) {
+		for _, sub := range s.types[key.TypeURL] {
+			if !sub.covers(key.Name) {
+				continue
+			}
 			sub.dirty[key.Name] = struct{}{}
 			delete(sub.blocked, key.Name)
 			acked, has := sub.acked[key.Name]
@@ -130,26 +93,51 @@ func (s *session) changed(keys []Key) {
 	s.advance()
 }
 
-func (sub *subscription) covers(name string) bool {
-	if sub.wildcard {
-		return true
-	}
-	_, named := sub.names[name]
-	return named
-}
-
-// subscribe returns the state of a type, made at its first request.
-func (s *session) subscribe(typeURL string) (sub *subscription, first bool) {
-	if sub := s.types[typeURL]; sub != nil {
-		return sub, false
-	}
-	sub = &subscription{
-		typeURL: typeURL,
-		names:   map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{},
+// subscribe adds a subscription to a type.
+func (s *session) subscribe(typeURL string, v variant) *subscription {
+	sub := &subscription{
+		typeURL: typeURL, variant: v,
+		names: map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{},
 		blocked: map[string]time.Time{}, owed: map[string]entry{}, refused: map[string]refusal{},
 	}
-	s.types[typeURL] = sub
-	return sub, true
+	s.types[typeURL] = slices.Insert(s.types[typeURL], 0, sub)
+	return sub
+}
+
+// unsubscribe ends a subscription: what its client had by it, the client forgets by itself.
+func (s *session) unsubscribe(sub *subscription) {
+	if sub.flight != nil {
+		s.use(sub, sub.flight.entries, -1)
+	}
+	for _, e := range sub.acked {
+		s.count(sub, e, -1)
+	}
+	s.types[sub.typeURL] = slices.DeleteFunc(s.types[sub.typeURL], func(other *subscription) bool { return other == sub })
+}
+
+// of returns the newest subscription to a type that has a name or, if none has, one of the
+// others; nil if there is none.
+func (s *session) of(typeURL, name string) *subscription {
+	subs := s.types[typeURL]
+	for _, sub := range subs {
+		if sub.covers(name) {
+			return sub
+		}
+	}
+	if len(subs) > 0 {
+		return subs[0]
+	}
+	return nil
+}
+
+// whole returns the subscription to all of a type; nil if there is none.
+func (s *session) whole(typeURL string) *subscription {
+	for _, sub := range s.types[typeURL] {
+		if sub.wildcard {
+			return sub
+		}
+	}
+	return nil
 }
 
 // arrive tells the tracker once it is known what concerns the proxy: the view is there, and
@@ -159,7 +147,7 @@ func (s *session) arrive() {
 		return
 	}
 	for _, typeURL := range []string{ClusterType, ListenerType, ScopeType} {
-		if sub := s.types[typeURL]; sub == nil || !sub.wildcard {
+		if s.whole(typeURL) == nil {
 			return
 		}
 	}
@@ -192,6 +180,20 @@ func (s *session) add(sub *subscription, name string, has bool) {
 	}
 	delete(sub.refused, name)
 	sub.dirty[name] = struct{}{}
+}
+
+// setNames subscribes to exactly these names.
+func (s *session) setNames(sub *subscription, names map[string]struct{}) {
+	for name := range sub.names {
+		if _, still := names[name]; !still {
+			s.drop(sub, name)
+		}
+	}
+	for name := range names {
+		if _, known := sub.names[name]; !known {
+			s.add(sub, name, false)
+		}
+	}
 }
 
 // drop unsubscribes from a name: the proxy forgets it by itself.
@@ -252,7 +254,7 @@ func (s *session) commit(sub *subscription, name string, e entry) {
 // resend has endpoints sent again for a cluster that is being replaced: Envoy warms the new
 // one and waits for them, though it has them already, and acknowledges no cluster before.
 func (s *session) resend(name string) {
-	sub := s.types[EndpointType]
+	sub := s.of(EndpointType, name)
 	if sub == nil || !sub.covers(name) {
 		return
 	}
@@ -287,27 +289,18 @@ func (s *session) advance() {
 	}
 	s.arrive()
 	for _, typeURL := range sendOrder {
-		sub := s.types[typeURL]
-		if sub == nil || sub.send == nil || sub.flight != nil {
-			continue
+		for _, sub := range s.types[typeURL] {
+			if sub.send == nil || sub.flight != nil {
+				continue
+			}
+			if sub.wildcard && !sub.greeted {
+				// The view may have come into being after the request, and the publication not
+				// have told us yet.
+				s.class.names(typeURL, func(name string) { sub.dirty[name] = struct{}{} })
+			}
+			sub.variant.respond(s, sub)
 		}
-		if sub.wildcard && !sub.greeted {
-			// The view may have come into being after the request, and the publication not
-			// have told us yet.
-			s.class.names(typeURL, func(name string) { sub.dirty[name] = struct{}{} })
-		}
-		s.variant.respond(s, sub)
 	}
-}
-
-// due reports whether a response with these changes is to be sent. The first one of a type
-// as a whole makes the proxy ready: it is due even if it is empty, and waits until nothing
-// is missing from it.
-func (sub *subscription) due(changes map[string]entry) bool {
-	if sub.wildcard && !sub.greeted {
-		return !sub.waiting(changes)
-	}
-	return len(changes) > 0
 }
 
 // openWatch lets responses out, now that a request was taken in. What it returns closes the
@@ -347,11 +340,11 @@ func (s *session) launched(sub *subscription, entries map[string]entry, full boo
 	s.cache.options.Metrics.resources.WithLabelValues(shortType(sub.typeURL)).Add(float64(len(entries)))
 }
 
-// sent notes the nonce under which the stream really sent the response of a type.
-func (s *session) sent(typeURL, nonce string) {
+// sent notes the nonce under which the stream really sent a response.
+func (s *session) sent(sub *subscription, nonce string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub := s.types[typeURL]; sub != nil && sub.flight != nil {
+	if sub.flight != nil {
 		sub.flight.nonce = nonce
 	}
 }
@@ -371,11 +364,13 @@ func (s *session) sync() Sync {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := Sync{Node: s.Node, Class: s.class.key}
-	for _, sub := range s.types {
-		state.Withheld += len(sub.refused)
-		for name := range sub.dirty {
-			if _, refused := sub.refused[name]; !refused {
-				state.Waiting++
+	for _, subs := range s.types {
+		for _, sub := range subs {
+			state.Withheld += len(sub.refused)
+			for name := range sub.dirty {
+				if _, refused := sub.refused[name]; !refused {
+					state.Waiting++
+				}
 			}
 		}
 	}
