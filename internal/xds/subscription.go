@@ -1,6 +1,9 @@
 package xds
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // variant is the part of a subscription that depends on the protocol: how a response is put
 // together (response_delta.go, response_sotw.go).
@@ -71,4 +74,51 @@ func (sub *subscription) due(changes map[string]entry) bool {
 		return !sub.waiting(changes)
 	}
 	return len(changes) > 0
+}
+
+// subscribe adds a subscription to a type.
+func (s *session) subscribe(typeURL string, v variant) *subscription {
+	sub := &subscription{
+		typeURL: typeURL, variant: v,
+		names: map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{},
+		blocked: map[string]time.Time{}, owed: map[string]entry{}, refused: map[string]refusal{},
+	}
+	s.types[typeURL] = slices.Insert(s.types[typeURL], 0, sub)
+	return sub
+}
+
+// unsubscribe ends a subscription: what its client had by it, the client forgets by itself.
+func (s *session) unsubscribe(sub *subscription) {
+	if sub.flight != nil {
+		s.use(sub, sub.flight.entries, -1)
+	}
+	for _, e := range sub.acked {
+		s.count(sub, e, -1)
+	}
+	s.types[sub.typeURL] = slices.DeleteFunc(s.types[sub.typeURL], func(other *subscription) bool { return other == sub })
+}
+
+// of returns the newest subscription to a type that has a name or, if none has, one of the
+// others; nil if there is none.
+func (s *session) of(typeURL, name string) *subscription {
+	subs := s.types[typeURL]
+	for _, sub := range subs {
+		if sub.covers(name) {
+			return sub
+		}
+	}
+	if len(subs) > 0 {
+		return subs[0]
+	}
+	return nil
+}
+
+// whole returns the subscription to all of a type; nil if there is none.
+func (s *session) whole(typeURL string) *subscription {
+	for _, sub := range s.types[typeURL] {
+		if sub.wildcard {
+			return sub
+		}
+	}
+	return nil
 }
