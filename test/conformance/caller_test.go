@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strconv"
@@ -95,4 +96,19 @@ func (c caller) converse(service string, port uint16, line string) (greeting, an
 	greeting, answer, err := echo.Converse(c.dial(service, port), line)
 	c.scene.Expect(err).NotTo(HaveOccurred())
 	return greeting, answer
+}
+
+// getTLS sends a GET request by TLS of the client's own, with a server name, to a port of a
+// service.
+func (c caller) getTLS(service string, port uint16, serverName string) echo.Reply {
+	c.scene.Helper()
+	config := c.scene.clientTLS(serverName)
+	client := echo.NewDialingClient(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		connection := tls.Client(c.dial(service, port), config)
+		return connection, connection.HandshakeContext(ctx)
+	})
+	r, err := echo.Send(client, http.MethodGet, "http://"+serverName+"/", "")
+	c.scene.Expect(err).NotTo(HaveOccurred())
+	client.CloseIdleConnections()
+	return r
 }

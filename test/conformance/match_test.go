@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -147,12 +146,32 @@ func TestMatchNothing(t *testing.T) {
 	}
 }
 
-func TestTCPServiceWhoseServerSpeaksFirst(t *testing.T) {
-	s := newScene(t)
-	s.serve("reviews", "v1")
-	for _, caller := range s.callers() {
-		greeting, answer := caller.converse("reviews", linesPort, "hello")
-		s.Expect(greeting).To(Equal("this is v1\n"))
-		s.Expect(answer).To(Equal("v1: hello\n"), strings.ToUpper(caller.name))
+func TestMatchAuthority(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].match[].authority")
+	s.serve("reviews", "v1", "v2")
+	s.apply(subsets + `
+---
+apiVersion: mesh.fairlead.dev/v1alpha1
+kind: VirtualService
+metadata: {name: several}
+spec:
+  hosts: [exact.NAMESPACE.example, prefix.NAMESPACE.example, regex.NAMESPACE.example, other.NAMESPACE.example]
+  http:
+  - match: [{authority: {exact: exact.NAMESPACE.example}}, {authority: {prefix: prefix.}}, {authority: {regex: 'regex\..*'}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+`)
+	for _, caller := range []caller{s.front, s.ledger} {
+		for host, version := range map[string]string{"exact": "v2", "prefix": "v2", "regex": "v2", "other": "v1"} {
+			s.Expect(caller.get(host+".NAMESPACE.example/").Version).To(Equal(version), host)
+		}
 	}
+}
+
+func TestMatchScheme(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].match[].scheme")
+	s.matches(`{scheme: {exact: http}, uri: {prefix: /exact}}, {scheme: {prefix: ht}, uri: {prefix: /prefix}}, {scheme: {regex: '.ttp'}, uri: {prefix: /regex}},
+    {scheme: {exact: https}, uri: {prefix: /other}}`,
+		[]string{"GET /exact", "GET /prefix", "GET /regex"},
+		[]string{"GET /other"})
 }

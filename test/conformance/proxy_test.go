@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,7 +27,7 @@ import (
 	"fairlead.dev/fairlead/test/testenv"
 )
 
-// proxy is a caller's real Envoy.
+// proxy is the real Envoy of a Pod, which has a certificate.
 type proxy struct {
 	name, namespace, node string
 	labels                map[string]string
@@ -51,18 +53,18 @@ const (
 	mobile
 )
 
-func (s *stage) startCallers() error {
-	s.callers = []*proxy{
+func (s *stage) startProxies() error {
+	s.proxies = []*proxy{
 		front:  {name: "front", namespace: "default", node: "a", labels: map[string]string{"app": "front", "team": "shop"}},
 		ledger: {name: "ledger", namespace: "bank", node: "c", labels: map[string]string{"app": "ledger", "team": "bank"}, protocol: bootstrap.StateOfTheWorld},
 		mobile: {name: "mobile", namespace: "default", node: "a", labels: map[string]string{"app": "mobile"}, intercepted: true},
 	}
-	for _, p := range s.callers {
+	for _, p := range s.proxies {
 		if err := p.start(s); err != nil {
 			return fmt.Errorf("start the proxy of %s: %w", p.name, err)
 		}
 	}
-	for _, p := range s.callers {
+	for _, p := range s.proxies {
 		if err := p.awaitReady(); err != nil {
 			return err
 		}
@@ -81,6 +83,9 @@ func (p *proxy) start(s *stage) (err error) {
 		Namespace: p.namespace, Pod: p.name, Workload: p.name, ServiceAccount: p.name,
 		XDSSocket: s.socket(), Protocol: p.protocol,
 	}
+	if err := s.certify(filepath.Join(s.dir, p.name), p.identity()); err != nil {
+		return err
+	}
 	p.http = echo.NewClient(p.at(mesh.ExplicitOutboundPort))
 	if p.intercepted {
 		config.XDSSocket = s.redirectedSocket()
@@ -96,15 +101,21 @@ func (p *proxy) start(s *stage) (err error) {
 	return nil
 }
 
+// identity is what the proxy's certificate says.
+func (p *proxy) identity() string {
+	return "spiffe://cluster.local/ns/" + p.namespace + "/sa/" + p.name
+}
+
 // place puts the Pod into the mesh.
 func (p *proxy) place() {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.namespace, Name: p.name, Labels: p.labels},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.namespace, Name: p.name, Labels: maps.Clone(p.labels)},
 		Spec:       corev1.PodSpec{ServiceAccountName: p.name},
 		Status: corev1.PodStatus{
 			PodIP: p.address.String(), Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 		},
 	}
+	pod.Labels[v1alpha1.TLSModeLabel] = v1alpha1.TLSModeMutual
 	if !p.intercepted {
 		pod.Annotations = map[string]string{v1alpha1.ModeAnnotation: v1alpha1.ModeExplicit}
 	}

@@ -91,7 +91,7 @@ func (r *redirectedStream) move(listener *listenerv3.Listener) error {
 	if listener.GetBindToPort() != nil && !listener.GetBindToPort().GetValue() {
 		return nil
 	}
-	for _, p := range r.stage.callers {
+	for _, p := range r.stage.proxies {
 		if p.namespace+"/"+p.name == r.node {
 			listener.GetAddress().GetSocketAddress().Address = mesh.LoopbackAddress(p.address).String()
 		}

@@ -3,10 +3,7 @@ package conformance
 import (
 	"bytes"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -16,7 +13,6 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/mesh"
-	"fairlead.dev/fairlead/test/echo"
 )
 
 // scene is one case on the stage, in a namespace of its own.
@@ -48,7 +44,7 @@ func newSceneAlone(t *testing.T, shows ...string) *scene {
 		namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))),
 		shown:     newShown(shows),
 	}
-	s.front, s.ledger, s.mobile = caller{s, shared.callers[front]}, caller{s, shared.callers[ledger]}, caller{s, shared.callers[mobile]}
+	s.front, s.ledger, s.mobile = caller{s, shared.proxies[front]}, caller{s, shared.proxies[ledger]}, caller{s, shared.proxies[mobile]}
 	t.Cleanup(func() {
 		for _, o := range s.objects {
 			s.remove(o)
@@ -166,81 +162,6 @@ func (s *scene) status(kind, name string) v1alpha1.Status {
 	status, _, found := s.stage.table.Status(mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name})
 	s.Expect(found).To(BeTrue(), "%s %s has a status", kind, name)
 	return status
-}
-
-// serviceAddresses counts the Services that there were.
-var serviceAddresses atomic.Uint32
-
-// serve makes a Service with a Pod for each version, and returns their applications.
-func (s *scene) serve(name string, versions ...string) map[string]*echo.App {
-	s.Helper()
-	n := serviceAddresses.Add(1)
-	manifests := fmt.Sprintf(`
-apiVersion: v1
-kind: Service
-metadata: {name: %s}
-spec:
-  clusterIP: 10.96.%d.%d
-  selector: {app: %[1]s}
-  ports:
-  - {name: http, port: 80}
-  - {name: http-other, port: 8081}
-  - {name: grpc, port: 9090}
-  - {name: tcp-lines, port: 9000}
-`, name, n/250, 1+n%250)
-	apps := map[string]*echo.App{}
-	for _, version := range versions {
-		version, node, _ := strings.Cut(version, "@")
-		app, address := s.application(version)
-		apps[version] = app
-		manifests += pod(name, version, node, address)
-	}
-	s.apply(manifests)
-	return apps
-}
-
-// The ports of an application.
-const (
-	httpPort  = 9080
-	linesPort = 9000
-)
-
-// application runs one until the case ends, and returns the address of its Pod.
-func (s *scene) application(version string) (*echo.App, string) {
-	s.Helper()
-	address, err := freeAddress(httpPort)
-	s.Expect(err).NotTo(HaveOccurred())
-	app := echo.New(version)
-	s.Cleanup(app.Close)
-	for port, serve := range map[int]func(net.Listener) error{httpPort: app.Serve, linesPort: app.ServeLines} {
-		listener, err := net.Listen("tcp", net.JoinHostPort(mesh.LoopbackAddress(address).String(), strconv.Itoa(port)))
-		s.Expect(err).NotTo(HaveOccurred())
-		go func() { _ = serve(listener) }()
-	}
-	return app, address.String()
-}
-
-// pod is a ready Pod of a service, as a manifest, with the slice that leads to it.
-func pod(service, version, node, address string) string {
-	return fmt.Sprintf(`
----
-apiVersion: v1
-kind: Pod
-metadata: {name: %[1]s-%[2]s, labels: {app: %[1]s, version: %[2]s}}
-spec: {nodeName: "%[3]s", serviceAccountName: %[1]s, containers: []}
-status: {podIP: %[4]s, conditions: [{type: Ready, status: "True"}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: %[1]s-%[2]s, labels: {kubernetes.io/service-name: %[1]s}}
-addressType: IPv4
-endpoints: [{addresses: [%[4]s], conditions: {ready: true}, targetRef: {kind: Pod, name: %[1]s-%[2]s}}]
-ports:
-- {name: http, port: %[5]d}
-- {name: http-other, port: %[5]d}
-- {name: grpc, port: %[5]d}
-- {name: tcp-lines, port: %[6]d}
-`, service, version, node, address, httpPort, linesPort)
 }
 
 // parse reads one object.

@@ -25,7 +25,7 @@ import (
 )
 
 // stage is what all cases share: the way from the store to the proxies as the manager has it,
-// and the callers' proxies.
+// and the proxies.
 type stage struct {
 	store     *mesh.Store
 	cache     *xds.Cache
@@ -34,7 +34,8 @@ type stage struct {
 	admission schema.Admission
 	dir       string
 	log       *os.File
-	callers   []*proxy
+	proxies   []*proxy
+	authority *testenv.Authority
 	stops     []func() error
 
 	// born is how many objects there were: the older ones win, by seconds.
@@ -67,6 +68,9 @@ func (s *stage) start() (err error) {
 	if s.admission, err = schema.NewAdmission(); err != nil {
 		return err
 	}
+	if err := s.makeAuthority(); err != nil {
+		return err
+	}
 	// What the proxies say is for when a case fails: it names the file.
 	if s.log, err = os.Create(filepath.Join(os.TempDir(), fmt.Sprintf("fairlead-conformance-%d.log", os.Getpid()))); err != nil {
 		return err
@@ -74,7 +78,7 @@ func (s *stage) start() (err error) {
 	if err := s.serve(); err != nil {
 		return err
 	}
-	return s.startCallers()
+	return s.startProxies()
 }
 
 // serve runs what the manager runs, on the Unix socket and, for intercepting proxies, behind
@@ -142,7 +146,7 @@ func (s *stage) settled() bool {
 			return false
 		}
 	}
-	return len(proxies) == len(s.callers)
+	return len(proxies) == len(s.proxies)
 }
 
 // birth is when the next object is created.
