@@ -62,17 +62,6 @@ func (s *scene) issue(changes ...func(*x509.Certificate)) testenv.Credentials {
 	return credentials
 }
 
-// files writes credentials to where proxies may read them, and returns the folder.
-func (s *scene) files(credentials testenv.Credentials) string {
-	s.Helper()
-	folder := filepath.Join(s.stage.dir, s.namespace)
-	s.Expect(os.MkdirAll(folder, 0o700)).To(Succeed())
-	for name, text := range credentials.Files() {
-		s.Expect(os.WriteFile(filepath.Join(folder, name), text, 0o600)).To(Succeed())
-	}
-	return folder
-}
-
 // clientTLS is a client's that trusts everybody here and has no certificate.
 func (s *scene) clientTLS(serverName string) *tls.Config {
 	pool := x509.NewCertPool()

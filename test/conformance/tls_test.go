@@ -18,16 +18,11 @@ spec:
 `
 }
 
-// identityOf is what a caller's certificate says.
-func identityOf(c caller) string {
-	return "spiffe://cluster.local/ns/" + c.proxy.namespace + "/sa/" + c.name
-}
-
 func TestMutualTLSByItself(t *testing.T) {
 	s := newScene(t)
 	s.serveMutual("reviews")
 	for _, caller := range s.callers() {
-		s.Expect(caller.get("reviews/").Seen.Peer).To(Equal(identityOf(caller)))
+		s.Expect(caller.get("reviews/").Seen.Peer).To(Equal(caller.identity()))
 	}
 }
 
@@ -37,7 +32,7 @@ func TestTLSModeIstioMutual(t *testing.T) {
 	for _, mode := range []string{"ISTIO_MUTUAL", "MESH_MUTUAL"} {
 		s.apply(tlsMode(mode))
 		for _, caller := range s.callers() {
-			s.Expect(caller.get("reviews/").Seen.Peer).To(Equal(identityOf(caller)))
+			s.Expect(caller.get("reviews/").Seen.Peer).To(Equal(caller.identity()))
 		}
 	}
 }
