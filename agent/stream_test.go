@@ -24,7 +24,6 @@ import (
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/delivery"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/xds"
 	"fairlead.dev/fairlead/test/testenv"
 )
@@ -85,7 +84,7 @@ func startNetwork(listeners map[string]types.Resource) *network {
 	n.source.Set(authority)
 	service := agents.NewServer(agents.Options{
 		Table: n.table, Source: n.source, Admit: n.admit, TrustDomain: domain, MaxAge: func() time.Duration { return time.Hour },
-		Issuer:         func(pki.Identity) (issuer.Issuer, time.Duration) { return issuer.NewBuiltin(n.source, now), time.Hour },
+		Issue: pki.Builtin(n.source, now), Lifetime: func(pki.Identity) time.Duration { return time.Hour },
 		ReportInterval: time.Second, Clock: now, Log: log,
 	})
 	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: domain, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -51,7 +50,7 @@ type AuthorityOptions struct {
 
 // Authority is the Secret with the mesh's authority. Every replica reads it. The leader makes
 // it where it is missing, from what the replica still knows if that is anything, and keeps
-// the ConfigMap with the roots like it. What it holds changes by Update only; a Secret that
+// the ConfigMap with the roots like it. What it holds changes by Replace only; a Secret that
 // cannot be read is left to the person who made it so, and what was read before stays in use.
 type Authority struct {
 	options AuthorityOptions
@@ -83,7 +82,7 @@ func NewAuthority(m ctrl.Manager, options AuthorityOptions) (*Authority, error) 
 		options: options, secrets: secrets, configMaps: m.GetCache(), reader: m.GetAPIReader(), writer: m.GetClient(),
 		stirred: make(chan struct{}, 1),
 	}
-	for _, r := range []manager.Runnable{onEveryReplica(secrets.Start), onEveryReplica(a.read), onLeader(a.keep)} {
+	for _, r := range []manager.Runnable{onEveryReplica(secrets.Start), onEveryReplica(a.read), manager.RunnableFunc(a.keep)} {
 		if err := m.Add(r); err != nil {
 			return nil, fmt.Errorf("add the mesh's authority: %w", err)
 		}
@@ -91,16 +90,11 @@ func NewAuthority(m ctrl.Manager, options AuthorityOptions) (*Authority, error) 
 	return a, nil
 }
 
-// onEveryReplica and onLeader are functions that a manager runs.
-type (
-	onEveryReplica func(context.Context) error
-	onLeader       func(context.Context) error
-)
+// onEveryReplica is a function that a manager runs whether it leads or not.
+type onEveryReplica func(context.Context) error
 
 func (f onEveryReplica) Start(ctx context.Context) error { return f(ctx) }
 func (onEveryReplica) NeedLeaderElection() bool          { return false }
-func (f onLeader) Start(ctx context.Context) error       { return f(ctx) }
-func (onLeader) NeedLeaderElection() bool                { return true }
 
 // read takes in the Secret whenever it changes, until the context ends.
 func (a *Authority) read(ctx context.Context) error {
@@ -137,7 +131,7 @@ func listen(ctx context.Context, objects cache.Cache, kind client.Object, handle
 	return err
 }
 
-// take takes in a state of the Secret, unless it knows a later one: what Update wrote comes
+// take takes in a state of the Secret, unless it knows a later one: what Replace wrote comes
 // again by the watch, after what was there before.
 func (a *Authority) take(secret *corev1.Secret) {
 	a.mu.Lock()
@@ -170,7 +164,7 @@ func (a *Authority) keep(ctx context.Context) error {
 			}
 			again = a.options.Clock.After(keepRetry)
 		}
-		failure = text(err)
+		failure = fmt.Sprint(err)
 		select {
 		case <-changed:
 		case <-a.stirred:
@@ -179,13 +173,6 @@ func (a *Authority) keep(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
 
 // restore makes the Secret if there is none. If another replica makes it at the same time, its
@@ -246,35 +233,28 @@ func (a *Authority) tell(ctx context.Context) error {
 	return nil
 }
 
-// Update changes the authority: change is called with what the Secret holds now, and again if
-// somebody else has changed that meanwhile. The outcome is returned, and in the Source, once it
-// is in the Secret; the other replicas have it a little later.
-func (a *Authority) Update(ctx context.Context, change func(*pki.Authority) (*pki.Authority, error)) (*pki.Authority, error) {
+// Replace puts another authority in the place of the one that is known to be there: two who both
+// believe to lead must not undo each other's work. It is in the Source once it is in the Secret;
+// the other replicas have it a little later.
+func (a *Authority) Replace(ctx context.Context, before, after *pki.Authority) error {
 	key := client.ObjectKey{Namespace: a.options.Namespace, Name: AuthoritySecret}
-	var after *pki.Authority
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		secret := &corev1.Secret{}
-		if err := a.reader.Get(ctx, key, secret); err != nil {
-			return err
+	secret := &corev1.Secret{}
+	err := a.reader.Get(ctx, key, secret)
+	if err == nil {
+		var there *pki.Authority
+		if there, err = pki.DecodeAuthority(secret.Data); err == nil && !there.Equal(before) {
+			err = errors.New("it is not as this manager knows it: it is read again")
 		}
-		before, err := pki.DecodeAuthority(secret.Data)
-		if err != nil {
-			return err
-		}
-		if after, err = change(before); err != nil || after.Equal(before) {
-			return err
-		}
-		if secret.Data, err = after.Encode(); err != nil {
-			return err
-		}
-		if err := a.writer.Update(ctx, secret); err != nil {
-			return err
-		}
-		a.take(secret)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("change the authority in Secret %s: %w", key, err)
 	}
-	return after, nil
+	if err == nil {
+		secret.Data, err = after.Encode()
+	}
+	if err == nil {
+		err = a.writer.Update(ctx, secret)
+	}
+	if err != nil {
+		return fmt.Errorf("change the authority in Secret %s: %w", key, err)
+	}
+	a.take(secret)
+	return nil
 }

@@ -1,7 +1,6 @@
 package controllers_test
 
 import (
-	"errors"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -63,31 +62,24 @@ var _ = Describe("The mesh's authority", Ordered, func() {
 			Expect(err).NotTo(HaveOccurred())
 			return g
 		}
-		second := func(now *pki.Authority) (*pki.Authority, error) {
-			now, err := now.Add(generation(2))
+		made := func(changed *pki.Authority, err error) *pki.Authority {
 			Expect(err).NotTo(HaveOccurred())
-			return now.Trust(2)
+			return changed
 		}
-		overtaken := false
-		after, err := leader.authority.Update(ctx, func(now *pki.Authority) (*pki.Authority, error) {
-			if !overtaken {
-				overtaken = true
-				_, err := follower.authority.Update(ctx, second)
-				Expect(err).NotTo(HaveOccurred())
-				return now.Add(generation(3))
-			}
-			return now.Activate(2)
-		})
-		Expect(err).NotTo(HaveOccurred())
-		Expect(after.Active).To(Equal(2), "the change is made to what the one before left")
+		first := follower.source.Get()
+		second := made(made(first.Add(generation(2))).Trust(2))
+		Expect(follower.authority.Replace(ctx, first, second)).To(Succeed())
+		Expect(leader.authority.Replace(ctx, first, made(first.Add(generation(3))))).To(MatchError(ContainSubstring("it is not as this manager knows it")), "who is late undoes nothing")
+		after := made(second.Activate(2))
+		Expect(leader.authority.Replace(ctx, second, after)).To(Succeed())
 		Expect(leader.source.Get().Equal(after)).To(BeTrue(), "who changed it has it at once")
 		for _, r := range []*replica{leader, follower} {
 			Eventually(r.source.Get).Should(And(HaveField("Active", 2), HaveField("Trusted", []int{1, 2}), HaveField("Generations", HaveLen(2))))
 		}
 		Eventually(roots(ctx)).Should(Equal(string(leader.source.Get().Bundle())))
 
-		_, err = leader.authority.Update(ctx, func(now *pki.Authority) (*pki.Authority, error) { return now.Drop(2) })
-		Expect(err).To(MatchError(ContainSubstring("Secret fairlead-system/fairlead-authority")), "an authority that would not be whole is not written")
+		unwhole, _ := after.Drop(2)
+		Expect(leader.authority.Replace(ctx, after, unwhole)).To(MatchError(ContainSubstring("Secret fairlead-system/fairlead-authority")), "an authority that would not be whole is not written")
 	})
 
 	It("stays in use when its Secret is damaged, which nobody writes over", func(ctx SpecContext) {
@@ -97,8 +89,7 @@ var _ = Describe("The mesh's authority", Ordered, func() {
 		Expect(writer.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(Succeed())
 		secret.Data = map[string][]byte{"authority.json": []byte("{")}
 		Expect(writer.Update(ctx, secret)).To(Succeed())
-		_, err := r.authority.Update(ctx, func(*pki.Authority) (*pki.Authority, error) { return nil, errors.New("not reached") })
-		Expect(err).To(MatchError(ContainSubstring("authority.json")))
+		Expect(r.authority.Replace(ctx, made, made)).To(MatchError(ContainSubstring("authority.json")))
 		Consistently(func(g Gomega) {
 			g.Expect(writer.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(Succeed())
 			g.Expect(secret.Data).To(HaveLen(1))

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -105,16 +104,9 @@ func (s *certificateStore) Delete(ctx context.Context, key rotation.Key, known *
 	return withoutObject("delete", key, client.IgnoreNotFound(err))
 }
 
-// WriteAuthority implements rotation.Store. Two who both believe to lead must not undo each
-// other's work.
+// WriteAuthority implements rotation.Store.
 func (s *certificateStore) WriteAuthority(ctx context.Context, before, after *pki.Authority) error {
-	_, err := s.authority.Update(ctx, func(there *pki.Authority) (*pki.Authority, error) {
-		if !there.Equal(before) {
-			return nil, errors.New("it is not as this manager knows it: it is read again")
-		}
-		return after, nil
-	})
-	return err
+	return s.authority.Replace(ctx, before, after)
 }
 
 // WriteRoot implements rotation.Store.

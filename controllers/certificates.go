@@ -2,24 +2,24 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/rotation"
 	"fairlead.dev/fairlead/internal/settings"
@@ -31,11 +31,10 @@ const (
 	statusDelay    = 300 * time.Millisecond
 )
 
-// CertificateOptions are what the rotation of certificates works with.
+// CertificateOptions are what the rotation of certificates works with, beside what all
+// controllers do.
 type CertificateOptions struct {
-	// Namespace is the manager's own.
-	Namespace string
-	Settings  *settings.Holder
+	Options
 	Source    *pki.Source
 	Authority *Authority
 	// Issuers are who may sign, and where roots come from.
@@ -45,24 +44,18 @@ type CertificateOptions struct {
 	// Reconnect is how long they have to come back to a new leader before anything is renewed
 	// that can wait.
 	Reconnect time.Duration
-	// Store is asked which Pods have a proxy.
-	Store *mesh.Store
-	Clock clock.WithTicker
-	Log   *slog.Logger
-	// Metrics is where they are registered; nil: nowhere.
-	Metrics prometheus.Registerer
 }
 
 // SetupCertificates adds the rotation of certificates to a manager: it works on the leader.
 func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, error) {
-	reader := m.GetClient()
+	reader, recorder := m.GetClient(), m.GetEventRecorder(FieldManager)
 	subjectQueue, statusQueue := &kick{delay: namespaceDelay}, &kick{delay: statusDelay}
 	changed := func(object rotation.Object) { statusQueue.add(object.Namespace, object.Name) }
-	store := &certificateStore{client: m.GetClient(), live: m.GetAPIReader(), authority: o.Authority, namespace: o.Namespace}
-	recorder := m.GetEventRecorder(FieldManager)
+	statuses := &MeshCertificateReconciler{Client: reader, Settings: o.Settings, Clock: o.Clock, Namespace: o.Namespace}
 	engine := rotation.New(rotation.Options{
-		Clock: o.Clock, Log: o.Log, Store: store, Source: o.Source, Issuer: o.Issuers.Issuer, Sources: o.Issuers, Proxies: o.Proxies,
-		Pods: func() map[string]bool { return runningPods(o.Store) }, Settle: o.Reconnect,
+		Clock: o.Clock, Log: o.Log, Source: o.Source, Issue: o.Issuers.Issue, Sources: o.Issuers, Proxies: o.Proxies,
+		Store: &certificateStore{client: reader, live: m.GetAPIReader(), authority: o.Authority, namespace: o.Namespace, root: statuses.writeRoot},
+		Pods:  func() map[string]bool { return runningPods(o.Store) }, Settle: o.Reconnect,
 		Notify: func(e rotation.Event) { tellEvent(reader, recorder, e) }, Changed: changed,
 	})
 	o.Issuers.onChange(engine.Reconsider)
@@ -70,76 +63,72 @@ func SetupCertificates(m ctrl.Manager, o CertificateOptions) (*rotation.Engine, 
 		o.Metrics.MustRegister(engine)
 	}
 	told := &claims{told: map[string]map[string]told{}, changed: changed}
-	subjects := &SubjectReconciler{Reader: reader, Settings: o.Settings, Engine: engine, Issuers: o.Issuers, Claims: told, Namespace: o.Namespace, Clock: o.Clock}
-	secrets := &SecretReconciler{Reader: reader, Engine: engine}
-	statuses := &MeshCertificateReconciler{Client: m.GetClient(), Engine: engine, Settings: o.Settings, Claims: told, Clock: o.Clock, Namespace: o.Namespace}
-	store.root = statuses.writeRoot
-
-	start := &certificateStart{
-		reader: reader, engine: engine, settings: o.Settings, kick: subjectQueue.add, root: statuses.rootName(), kickRoot: changed, subjectTerms: subjects,
-		subjects: &oneByOne{next: subjects}, secrets: &oneByOne{next: secrets}, statuses: &oneByOne{next: statuses},
+	statuses.Engine, statuses.Claims = engine, told
+	subjects := &SubjectReconciler{
+		Reader: reader, Settings: o.Settings, Engine: engine, Issuers: o.Issuers, Claims: told, Namespace: o.Namespace, Clock: o.Clock,
 	}
+	bySubject, bySecret, byObject := &oneByOne{next: subjects}, &oneByOne{next: &SecretReconciler{Reader: reader, Engine: engine}}, &oneByOne{next: statuses}
 	byNamespace := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []ctrl.Request {
 		subjectQueue.add("", object.GetNamespace())
 		return nil
 	})
-	err := ctrl.NewControllerManagedBy(m).Named("certificate-subjects").
-		For(&corev1.Namespace{}).
-		Watches(&corev1.ServiceAccount{}, byNamespace).
-		Watches(&v1alpha1.MeshCertificate{}, byNamespace).
-		WatchesRawSource(source.Func(subjectQueue.start)).
-		Complete(start.subjects)
-	if err != nil {
-		return nil, fmt.Errorf("add the controller of certificates: %w", err)
+	if err := errors.Join(
+		ctrl.NewControllerManagedBy(m).Named("certificate-subjects").
+			For(&corev1.Namespace{}).
+			Watches(&corev1.ServiceAccount{}, byNamespace).
+			Watches(&v1alpha1.MeshCertificate{}, byNamespace).
+			WatchesRawSource(source.Func(subjectQueue.start)).
+			Complete(bySubject),
+		ctrl.NewControllerManagedBy(m).Named("certificate-secrets").For(&corev1.Secret{}).Complete(bySecret),
+		ctrl.NewControllerManagedBy(m).For(&v1alpha1.MeshCertificate{}).WatchesRawSource(source.Func(statusQueue.start)).Complete(byObject),
+	); err != nil {
+		return nil, fmt.Errorf("add the controllers of certificates: %w", err)
 	}
-	if err := ctrl.NewControllerManagedBy(m).Named("certificate-secrets").For(&corev1.Secret{}).Complete(start.secrets); err != nil {
-		return nil, fmt.Errorf("add the controller of certificates' Secrets: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(m).For(&v1alpha1.MeshCertificate{}).WatchesRawSource(source.Func(statusQueue.start)).Complete(start.statuses)
-	if err != nil {
-		return nil, fmt.Errorf("add the controller of MeshCertificates: %w", err)
+	begun := o.Clock.Now()
+	components := []manager.RunnableFunc{
+		func(ctx context.Context) error { return o.Issuers.sweep(ctx, begun) },
+		(&certificateStart{
+			reader: reader, engine: engine, settings: o.Settings, terms: subjects.termsOf, root: statuses.rootName(), statuses: byObject,
+			kick: subjectQueue.add, kickRoot: changed,
+			kinds: []kind{
+				{object: &corev1.Secret{}, list: &corev1.SecretList{}, reconciler: bySecret},
+				{object: &corev1.ServiceAccount{}, list: &corev1.ServiceAccountList{}, reconciler: nothing},
+				{object: &v1alpha1.MeshCertificate{}, list: &v1alpha1.MeshCertificateList{}, reconciler: nothing},
+				{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: bySubject},
+			},
+		}).start,
 	}
 	if folder := o.Issuers.Folder; folder != nil {
-		if err := m.Add(onLeader(func(ctx context.Context) error { return folder.follow(ctx, engine.Reconsider) })); err != nil {
-			return nil, fmt.Errorf("add the authority that was brought: %w", err)
+		components = append(components, func(ctx context.Context) error { return folder.follow(ctx, engine.Reconsider) })
+	}
+	for _, c := range components { // a function runs on the leader
+		if err := m.Add(c); err != nil {
+			return nil, fmt.Errorf("add the rotation of certificates: %w", err)
 		}
 	}
-	if o.Issuers.Client != nil {
-		started := o.Clock.Now()
-		if err := m.Add(onLeader(func(ctx context.Context) error { return o.Issuers.sweep(ctx, started, o.Clock) })); err != nil {
-			return nil, fmt.Errorf("add the removal of old requests: %w", err)
-		}
-	}
-	return engine, m.Add(start)
+	return engine, nil
 }
 
 // certificateStart lets the engine work once it knows all that there is: what it does not know
 // it takes for missing.
 type certificateStart struct {
-	reader                      client.Reader
-	engine                      *rotation.Engine
-	settings                    *settings.Holder
-	subjects, secrets, statuses reconcile.Reconciler
-	subjectTerms                *SubjectReconciler
-	root                        client.ObjectKey
-	kick                        func(namespace, name string)
-	kickRoot                    func(rotation.Object)
+	reader   client.Reader
+	engine   *rotation.Engine
+	settings *settings.Holder
+	// kinds are what is read first, and statuses tells the engine of mesh-root, which is root.
+	kinds    []kind
+	statuses reconcile.Reconciler
+	root     client.ObjectKey
+	// terms are those of no object; kick has a namespace looked at again, kickRoot mesh-root.
+	terms    func(*v1alpha1.MeshCertificate) (*rotation.Terms, []message.Finding)
+	kick     func(namespace, name string)
+	kickRoot func(rotation.Object)
 }
 
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (s *certificateStart) NeedLeaderElection() bool { return true }
-
-// Start implements manager.Runnable.
-func (s *certificateStart) Start(ctx context.Context) error {
+func (s *certificateStart) start(ctx context.Context) error {
 	changes := s.settings.Changes()
 	s.setDefaults()
-	primer := newPrimer(s.reader, []kind{
-		{object: &corev1.Secret{}, list: &corev1.SecretList{}, reconciler: s.secrets},
-		{object: &corev1.ServiceAccount{}, list: &corev1.ServiceAccountList{}, reconciler: nothing},
-		{object: &v1alpha1.MeshCertificate{}, list: &v1alpha1.MeshCertificateList{}, reconciler: nothing},
-		{object: &corev1.Namespace{}, list: &corev1.NamespaceList{}, reconciler: s.subjects},
-	}, s.engine.Log)
-	if err := primer.Start(ctx); err != nil || ctx.Err() != nil {
+	if err := newPrimer(s.reader, s.kinds, s.engine.Log).Start(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	var kept corev1.ConfigMap
@@ -180,7 +169,7 @@ func (s *certificateStart) follow(ctx context.Context, changes <-chan struct{}) 
 }
 
 func (s *certificateStart) setDefaults() {
-	terms, _ := s.subjectTerms.termsOf(nil)
+	terms, _ := s.terms(nil)
 	s.engine.SetDefaults(terms)
 }
 

@@ -17,6 +17,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,18 +50,19 @@ func withCertificates(o *outputs) func(ctrl.Manager, *replica) {
 func withAuthority(o *outputs, folder string, passing clock.WithTicker) func(ctrl.Manager, *replica) {
 	return func(m ctrl.Manager, r *replica) {
 		log := slog.New(slog.NewTextHandler(io.MultiWriter(GinkgoWriter, o.log), &slog.HandlerOptions{Level: slog.LevelDebug}))
+		requests, err := dynamic.NewForConfig(asManager())
+		Expect(err).NotTo(HaveOccurred())
 		issuers := &controllers.Issuers{
-			Settings: r.settings, Source: r.source, Clock: passing, Log: log,
+			Settings: r.settings, Source: r.source, Client: requests, Clock: passing, Log: log,
 			Identity: pki.Identity{TrustDomain: "cluster.local", Namespace: "fairlead-system", ServiceAccount: "fairlead-manager"},
 		}
 		if folder != "" {
 			issuers.Folder = controllers.NewBrought(folder, clock.RealClock{}, log)
 		}
 		r.first = issuers.First
-		_, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
-			Namespace: "fairlead-system", Settings: r.settings, Source: r.source, Authority: r.authority, Store: r.store,
-			Proxies: agents.NewTable(clock.RealClock{}, nil),
-			Issuers: issuers, Clock: passing, Log: log, Metrics: o.registry,
+		_, err = controllers.SetupCertificates(m, controllers.CertificateOptions{
+			Options: controllers.Options{Namespace: "fairlead-system", Settings: r.settings, Store: r.store, Clock: passing, Log: log, Metrics: o.registry},
+			Source:  r.source, Authority: r.authority, Issuers: issuers, Proxies: agents.NewTable(clock.RealClock{}, nil),
 		})
 		Expect(err).NotTo(HaveOccurred())
 		use(r, "fairlead")

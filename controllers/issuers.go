@@ -14,8 +14,7 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
-	"fairlead.dev/fairlead/internal/pki/issuer/certmanager"
+	"fairlead.dev/fairlead/internal/pki/certmanager"
 	"fairlead.dev/fairlead/internal/pki/rollover"
 	"fairlead.dev/fairlead/internal/settings"
 )
@@ -37,7 +36,7 @@ type Issuers struct {
 	// Identity is the manager's own, in whose namespace the mesh's issuer is asked.
 	Identity pki.Identity
 	Client   dynamic.Interface
-	Clock    clock.PassiveClock
+	Clock    clock.Clock
 	Log      *slog.Logger
 
 	mu sync.Mutex
@@ -49,59 +48,62 @@ type Issuers struct {
 	changed func()
 }
 
-// Issuer returns who signs: by its name, or for the mesh, which is what the active generation
-// of the root says, whatever the settings want.
-func (i *Issuers) Issuer(name string) (issuer.Issuer, error) {
+// Issue has an issuer sign: by its name, or whoever signs for the mesh, which is what the active
+// generation of the root says, whatever the settings want. Of the mesh's issuer it passes on
+// nothing that leads to another root, which nobody is proven to trust: an issuer whose authority
+// was replaced is a root that has to be changed first.
+func (i *Issuers) Issue(ctx context.Context, name string, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 	if name != "" {
-		return i.named(name)
+		return i.ask(ctx, name, request, csr)
 	}
 	authority := i.Source.Get()
 	if authority == nil || authority.Signer().Signing != nil {
-		return issuer.NewBuiltin(i.Source, i.Clock), nil
+		return pki.Builtin(i.Source, i.Clock)(ctx, request, csr)
 	}
-	active := authority.Signer()
-	by, err := i.named(active.Source)
-	return &rooted{Issuer: by, issuers: i, active: active}, err
+	wanted := authority.Signer()
+	if chain, roots, err = i.ask(ctx, wanted.Source, request, csr); err != nil {
+		return nil, nil, err
+	}
+	found, err := rootOf(wanted.Source, roots)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The root may have been changed while the issuer took its time.
+	if active := i.Source.Get().Signer(); !found.Equal(wanted.Root) && !found.Equal(active.Root) {
+		i.learn(wanted.Source, found)
+		return nil, nil, &pki.IssueError{Reason: pki.NotReady, Issuer: wanted.Source, Err: fmt.Errorf(
+			"it signs with another root (%s) than the mesh's (%s): nothing is issued until every proxy trusts that; status.phase of MeshCertificate %s/%s says how far it has come",
+			pki.RootID(found)[:16], pki.RootID(active.Root)[:16], i.Identity.Namespace, v1alpha1.RootCertificateName)}
+	}
+	return chain, roots, nil
 }
 
-func (i *Issuers) named(name string) (issuer.Issuer, error) {
+// IssueForMesh is a pki.IssueFunc: whoever signs for the mesh at the time.
+func (i *Issuers) IssueForMesh(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+	return i.Issue(ctx, "", request, csr)
+}
+
+// ask asks an issuer of cert-manager's, by the name that NameOf gives it.
+func (i *Issuers) ask(ctx context.Context, name string, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 	kind, rest, found := strings.Cut(name, "/")
 	if !found {
-		return nil, fmt.Errorf("nobody knows an issuer %q", name)
+		return nil, nil, fmt.Errorf("nobody knows an issuer %q", name)
 	}
 	o := certmanager.Options{Namespace: i.Identity.Namespace, Name: rest, Client: i.Client, Clock: i.Clock}
 	o.Kind, o.Group, _ = strings.Cut(kind, ".")
 	if namespace, own, inNamespace := strings.Cut(rest, "/"); inNamespace {
 		o.Namespace, o.Name = namespace, own
 	}
-	return certmanager.New(o), nil
+	return certmanager.New(o).Issue(ctx, request, csr)
 }
 
-// rooted is the issuer of the mesh's active root. It passes on nothing that leads to another
-// one, which nobody is proven to trust: an issuer whose authority was replaced is a root that
-// has to be changed first.
-type rooted struct {
-	issuer.Issuer
-	issuers *Issuers
-	active  *pki.Generation
-}
-
-func (r *rooted) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
-	if chain, roots, err = r.Issuer.Issue(ctx, request, csr); err != nil {
-		return nil, nil, err
-	}
-	found, err := pki.ParseCertificates(roots)
+// rootOf is the root that an issuer gave.
+func rootOf(name string, encoded []byte) (*x509.Certificate, error) {
+	roots, err := pki.ParseCertificates(encoded)
 	if err != nil {
-		return nil, nil, fmt.Errorf("issuer %s: its root %w", r.Name(), err)
+		return nil, fmt.Errorf("issuer %s: its root %w", name, err)
 	}
-	// The root may have been changed while the issuer took its time.
-	if active := r.issuers.Source.Get().Signer(); !found[0].Equal(r.active.Root) && !found[0].Equal(active.Root) {
-		r.issuers.learn(r.Name(), found[0])
-		return nil, nil, &issuer.Error{Reason: issuer.NotReady, Issuer: r.Name(), Err: fmt.Errorf(
-			"it signs with another root (%s) than the mesh's (%s): nothing is issued until every proxy trusts that; status.phase of MeshCertificate %s/%s says how far it has come",
-			pki.RootID(found[0])[:16], pki.RootID(active.Root)[:16], r.issuers.Identity.Namespace, v1alpha1.RootCertificateName)}
-	}
-	return chain, roots, nil
+	return roots[0], nil
 }
 
 // onChange says who is told of another root.
@@ -125,21 +127,6 @@ func (i *Issuers) learn(name string, root *x509.Certificate) {
 	if news && changed != nil {
 		changed()
 	}
-}
-
-// Mesh signs by whatever the mesh's root says at the time.
-func (i *Issuers) Mesh() issuer.Issuer { return meshIssuer{i} }
-
-type meshIssuer struct{ issuers *Issuers }
-
-func (m meshIssuer) Name() string { return "mesh" }
-
-func (m meshIssuer) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
-	now, err := m.issuers.Issuer("")
-	if err != nil {
-		return nil, nil, err
-	}
-	return now.Issue(ctx, request, csr)
 }
 
 // NameOf is the name of the issuer that an object of a namespace refers to.
@@ -216,10 +203,6 @@ func (i *Issuers) Generation(ctx context.Context, source rollover.Source) (*pki.
 	if source.Name == pki.SourceFiles {
 		return i.brought(0)
 	}
-	signer, err := i.named(source.Name)
-	if err != nil {
-		return nil, err
-	}
 	i.mu.Lock()
 	probe, err := i.probes[source.Name].Ask(pki.ECDSAP256, pki.Request{Identity: i.Identity, Lifetime: probeLifetime})
 	if i.probes == nil {
@@ -230,19 +213,19 @@ func (i *Issuers) Generation(ctx context.Context, source rollover.Source) (*pki.
 	if err != nil {
 		return nil, err
 	}
-	_, encoded, err := signer.Issue(ctx, probe.Request, probe.CSR)
+	_, encoded, err := i.ask(ctx, source.Name, probe.Request, probe.CSR)
 	if err != nil {
 		return nil, err
 	}
-	roots, err := pki.ParseCertificates(encoded)
+	root, err := rootOf(source.Name, encoded)
 	if err != nil {
-		return nil, fmt.Errorf("issuer %s: its root %w", source.Name, err)
+		return nil, err
 	}
 	i.mu.Lock()
 	delete(i.probes, source.Name)
 	i.mu.Unlock()
-	i.learn(source.Name, roots[0])
-	return pki.FromIssuer(source.Name, roots[0])
+	i.learn(source.Name, root)
+	return pki.FromIssuer(source.Name, root)
 }
 
 const (
@@ -254,12 +237,12 @@ const (
 
 // sweep removes the requests of managers that died and, from then on, those that have waited
 // for too long. The leader does it.
-func (i *Issuers) sweep(ctx context.Context, started time.Time, c clock.Clock) error {
-	for before := started; ; before = c.Now().Add(-certmanager.Kept) {
+func (i *Issuers) sweep(ctx context.Context, begun time.Time) error {
+	for before := begun; ; before = i.Clock.Now().Add(-certmanager.Kept) {
 		if err := certmanager.Sweep(ctx, i.Client, before.Add(-slack)); err != nil && ctx.Err() == nil {
 			i.Log.Warn("Could not remove old requests for certificates; it is tried again", "in", sweepEvery, "err", err)
 		}
-		timer := c.NewTimer(sweepEvery)
+		timer := i.Clock.NewTimer(sweepEvery)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

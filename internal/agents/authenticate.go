@@ -96,13 +96,8 @@ func (a *Authenticator) certificate(leaf *x509.Certificate, above []*x509.Certif
 	if authority == nil {
 		return nil, errors.New("the manager has no authority yet: try again soon")
 	}
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	roots.AppendCertsFromPEM(authority.Bundle())
-	for _, c := range above {
-		intermediates.AddCert(c)
-	}
 	if _, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: a.Clock.Now(),
+		Roots: authority.Pool(), Intermediates: pki.Pool(above), CurrentTime: a.Clock.Now(),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}); err != nil {
 		return nil, fmt.Errorf("the certificate is not one of the mesh: %w", err)

@@ -13,7 +13,6 @@ import (
 
 	"fairlead.dev/fairlead/internal/agentapi"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/xds"
 )
 
@@ -36,8 +35,9 @@ type Options struct {
 	// Admit returns nil if a caller that shows a certificate may speak for the Pod with this
 	// node id. Of one with a token, the token says it.
 	Admit func(node string, caller *xds.Caller) error
-	// Issuer says who issues for an identity, and for how long.
-	Issuer func(pki.Identity) (issuer.Issuer, time.Duration)
+	// Issue issues for the callers' identities, and Lifetime says for how long.
+	Issue    pki.IssueFunc
+	Lifetime func(pki.Identity) time.Duration
 	// TrustDomain is the mesh's.
 	TrustDomain string
 	// MaxAge is how old connections become by the mesh's settings as they are now. A stream

@@ -14,7 +14,6 @@ import (
 	"fairlead.dev/fairlead/internal/agentapi"
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 )
 
 const node = "shop/reviews-1"
@@ -96,7 +95,7 @@ func TestRequestsThatGetNoCertificate(t *testing.T) {
 	m.g.Expect(refused.GetCode()).To(Equal("Invalid"))
 	m.g.Expect(refused.GetRetryAfter()).To(BeNil(), "it would never succeed")
 
-	m.fails(&issuer.Error{Reason: issuer.Denied, Issuer: "test", Err: errors.New("not for them")})
+	m.fails(&pki.IssueError{Reason: pki.Denied, Issuer: "test", Err: errors.New("not for them")})
 	refused = a.ask(csr).GetRefused()
 	m.g.Expect(refused.GetCode()).To(Equal("Denied"))
 	m.g.Expect(refused.GetRetryAfter()).To(BeNil())

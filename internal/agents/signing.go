@@ -12,16 +12,15 @@ import (
 
 	"fairlead.dev/fairlead/internal/agentapi"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 )
 
 // TooManyRequests is the code of a Refused to an agent that asks for more than one certificate
-// at a time, or more often than signingRate. Other codes are reasons of package issuer.
+// at a time, or more often than signingRate. Other codes are those of pki.IssueReason.
 const TooManyRequests = "TooManyRequests"
 
 const (
 	// An agent asks once in weeks, and again after a failure. These bound what one that has
-	// gone mad, or somebody in its place, costs the issuer.
+	// gone mad, or somebody in its place, costs the pki.
 	signingRate  = rate.Limit(1.0 / 20) // per second
 	signingBurst = 3
 	// issueTimeout is longer than an approval by a person at their desk takes.
@@ -41,7 +40,7 @@ func (c *conversation) request(ctx context.Context, request *agentapi.SigningReq
 	}
 	key, err := pki.ParseCSR(request.GetCsr())
 	if err != nil {
-		return c.refuse(id, string(issuer.Invalid), err.Error(), 0)
+		return c.refuse(id, string(pki.Invalid), err.Error(), 0)
 	}
 	c.asking = true
 	go func() {
@@ -53,17 +52,16 @@ func (c *conversation) request(ctx context.Context, request *agentapi.SigningReq
 	return nil
 }
 
-// issue gets a certificate from the issuer.
+// issue gets a certificate from the pki.
 func (c *conversation) issue(ctx context.Context, request *agentapi.SigningRequest, key crypto.PublicKey) *agentapi.FromManager {
-	by, lifetime := c.options.Issuer(c.who)
-	chain, _, err := by.Issue(ctx, pki.Request{Identity: c.who, PublicKey: key, Lifetime: lifetime}, request.GetCsr())
+	chain, _, err := c.options.Issue(ctx, pki.Request{Identity: c.who, PublicKey: key, Lifetime: c.options.Lifetime(c.who)}, request.GetCsr())
 	if err != nil {
-		reason, wait := issuer.Failed, issueRetry
-		var known *issuer.Error
+		reason, wait := pki.Failed, issueRetry
+		var known *pki.IssueError
 		if errors.As(err, &known) {
 			reason = known.Reason
 		}
-		if !issuer.Retryable(err) {
+		if !pki.Retryable(err) {
 			wait = 0
 		}
 		return c.refuse(request.GetId(), string(reason), err.Error(), wait)

@@ -32,7 +32,6 @@ import (
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/delivery"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/xds"
 )
 
@@ -88,7 +87,7 @@ func newReplica(t *testing.T, source *pki.Source, relay func(*pki.Serving) *agen
 	m.serving = pki.NewServing(m.source, manager, nil, clock.RealClock{}, log)
 	options := agents.Options{
 		Table: m.table, Source: m.source, Admit: m.admit, TrustDomain: domain,
-		Issuer: func(pki.Identity) (issuer.Issuer, time.Duration) { return m, time.Hour },
+		Issue: m.issue, Lifetime: func(pki.Identity) time.Duration { return time.Hour },
 		MaxAge: func() time.Duration { return time.Hour }, Clock: m.clock, Log: log,
 	}
 	running := []func(context.Context) error{m.serving.Start}
@@ -170,16 +169,13 @@ func (m *mesh) Review(_ context.Context, token string) (*xds.Caller, error) {
 	}
 }
 
-// Name and Issue implement issuer.Issuer.
-func (m *mesh) Name() string { return "test" }
-
-func (m *mesh) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+func (m *mesh) issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fault != nil {
 		return nil, nil, m.fault
 	}
-	return issuer.NewBuiltin(m.source, m.clock).Issue(ctx, request, csr)
+	return pki.Builtin(m.source, m.clock)(ctx, request, csr)
 }
 
 // credential is what a caller shows: a certificate, a token, both, or nothing.

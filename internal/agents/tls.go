@@ -37,12 +37,8 @@ func CallingTLS(serving *tls.Config, server pki.Identity) *tls.Config {
 			if err != nil {
 				return err
 			}
-			between := x509.NewCertPool()
-			for _, c := range state.PeerCertificates[1:] {
-				between.AddCert(c)
-			}
 			if _, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
-				Roots: own.ClientCAs, Intermediates: between, CurrentTime: own.Time(),
+				Roots: own.ClientCAs, Intermediates: pki.Pool(state.PeerCertificates[1:]), CurrentTime: own.Time(),
 			}); err != nil {
 				return err
 			}

@@ -59,14 +59,14 @@ func certificates(m manager.Manager, s Options, held *settings.Holder, store *me
 	counts := agents.NewMetrics(metrics.Registry)
 	table := agents.NewTable(wallClock, counts)
 	engine, err := controllers.SetupCertificates(m, controllers.CertificateOptions{
-		Namespace: s.Namespace, Settings: held, Source: source, Authority: authority, Issuers: issuers,
-		Proxies: table, Reconnect: proxiesReturn, Store: store, Clock: wallClock, Log: log, Metrics: metrics.Registry,
+		Options: controllers.Options{Namespace: s.Namespace, Settings: held, Store: store, Clock: wallClock, Log: log, Metrics: metrics.Registry},
+		Source:  source, Authority: authority, Issuers: issuers, Proxies: table, Reconnect: proxiesReturn,
 	})
 	if err != nil {
 		return nil, err
 	}
 	serving := pki.NewServing(source, own, webhooks.Names(s.Namespace), wallClock, log)
-	serving.Issue = issuers.Mesh().Issue
+	serving.Issue = issuers.IssueForMesh
 	if err := m.Add(serving); err != nil {
 		return nil, fmt.Errorf("add the manager's own certificate: %w", err)
 	}

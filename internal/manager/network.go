@@ -15,7 +15,6 @@ import (
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/publish"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/validate"
@@ -38,8 +37,8 @@ func network(m manager.Manager, s Options, held *settings.Holder, by *certified,
 	}
 	server := agents.NewServer(agents.Options{
 		Table: by.agents, Source: by.source, Admit: publisher.Admit, TrustDomain: by.own.TrustDomain,
-		Issuer: func(who pki.Identity) (issuer.Issuer, time.Duration) {
-			return by.issuers.Mesh(), by.engine.Lifetime(who, held.Get().Certificates.Duration)
+		Issue: by.issuers.IssueForMesh, Lifetime: func(who pki.Identity) time.Duration {
+			return by.engine.Lifetime(who, held.Get().Certificates.Duration)
 		},
 		MaxAge: func() time.Duration { return held.Get().MaxConnectionAge },
 		Relay:  relay, Clock: wallClock, Log: log, Metrics: by.counts,

@@ -44,9 +44,6 @@ type Generation struct {
 // ErrUnable is in the error of Sign if the fault is the generation's and not the request's.
 var ErrUnable = errors.New("the authority cannot sign")
 
-// ErrRefused is in the error of an issuer that has decided against a request.
-var ErrRefused = errors.New("the issuer refuses the request")
-
 // NewGeneration makes a root and a signing intermediate, both valid for the lifetime. Their
 // names have the number in them, so that proxies' logs and statistics tell generations apart.
 func NewGeneration(number int, trustDomain string, now time.Time, lifetime time.Duration) (*Generation, error) {

@@ -72,7 +72,8 @@ func sorted(certificates []*x509.Certificate) []*x509.Certificate {
 	return slices.CompactFunc(certificates, (*x509.Certificate).Equal)
 }
 
-func pool(certificates []*x509.Certificate) *x509.CertPool {
+// Pool holds certificates.
+func Pool(certificates []*x509.Certificate) *x509.CertPool {
 	p := x509.NewCertPool()
 	for _, c := range certificates {
 		p.AddCert(c)

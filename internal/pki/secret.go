@@ -89,7 +89,7 @@ func verify(chain, roots []*x509.Certificate, now time.Time) ([]*x509.Certificat
 		now = chain[0].NotBefore
 	}
 	ways, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: pool(roots), Intermediates: pool(chain[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: Pool(roots), Intermediates: Pool(chain[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	var invalid x509.CertificateInvalidError
 	switch {

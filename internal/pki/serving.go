@@ -24,17 +24,12 @@ const (
 	servingRetry = 10 * time.Second
 )
 
-// IssueFunc has a certificate issued: the chain and the roots, both PEM. The signing request
-// has the request's key and identity.
-type IssueFunc func(ctx context.Context, request Request, csr []byte) (chain, roots []byte, err error)
-
 // Serving is the manager's own certificate, and TLS with it: for the servers of the
 // discovery service, the agents' stream and webhooks. The certificate is renewed without a
 // restart, and each handshake verifies its client against the roots that are trusted at that
 // moment.
 type Serving struct {
-	// Issue replaces the active generation, if other issuers can be chosen. It is set before
-	// Start.
+	// Issue is Builtin, unless another one is set before Start.
 	Issue IssueFunc
 
 	source   *Source
@@ -64,7 +59,7 @@ type Serving struct {
 // NewServing makes certificates for the identity and, for callers who know names only, for
 // DNS names and IP addresses. Start has to run.
 func NewServing(source *Source, identity Identity, names []string, c clock.Clock, log *slog.Logger) *Serving {
-	return &Serving{source: source, identity: identity, names: names, clock: c, log: log, due: make(chan struct{}, 1)}
+	return &Serving{Issue: Builtin(source, c), source: source, identity: identity, names: names, clock: c, log: log, due: make(chan struct{}, 1)}
 }
 
 // NeedLeaderElection is false: every replica serves.
@@ -162,7 +157,7 @@ func (s *Serving) renew(ctx context.Context) (wait time.Duration, err error) {
 	good, dueAt := s.good(a, now), s.dueAt
 	s.mu.Unlock()
 	if !good {
-		own, err := s.issue(ctx, a, now)
+		own, err := s.issue(ctx, a)
 		if err != nil {
 			return servingRetry, fmt.Errorf("issue a certificate for %s: %w", s.identity, err)
 		}
@@ -176,39 +171,35 @@ func (s *Serving) renew(ctx context.Context) (wait time.Duration, err error) {
 }
 
 // issue asks for the names, too, unless the issuer has refused them.
-func (s *Serving) issue(ctx context.Context, a *Authority, now time.Time) (*tls.Certificate, error) {
+func (s *Serving) issue(ctx context.Context, a *Authority) (*tls.Certificate, error) {
 	root := a.Signer().Root
 	if len(s.names) > 0 && !root.Equal(s.nameless) {
-		own, err := s.ask(ctx, a, s.names, now)
-		if !errors.Is(err, ErrRefused) {
+		own, err := s.ask(ctx, a, s.names)
+		if Retryable(err) {
 			return own, err
 		}
 		s.log.Warn("The manager's certificate does without the names of its webhooks, which are not asked from now on: have the issuer allow them to it",
 			"identity", s.identity, "names", s.names, "err", err)
 		s.nameless = root
 	}
-	return s.ask(ctx, a, nil, now)
+	return s.ask(ctx, a, nil)
 }
 
-func (s *Serving) ask(ctx context.Context, a *Authority, names []string, now time.Time) (*tls.Certificate, error) {
+func (s *Serving) ask(ctx context.Context, a *Authority, names []string) (*tls.Certificate, error) {
 	request := Request{Identity: s.identity, DNSNames: names, Lifetime: servingLifetime}
 	if a.Signer().Signing == nil {
 		request.Lifetime = issuedLifetime
 	}
-	var err error
-	if s.pending, err = s.pending.Ask(ECDSAP256, request); err != nil {
-		return nil, err
-	}
-	var chain []byte
-	if s.Issue == nil {
-		_, chain, err = a.Signer().Sign(s.pending.Request, now)
-	} else {
-		chain, _, err = s.Issue(ctx, s.pending.Request, s.pending.CSR)
-	}
+	pending, err := s.pending.Ask(ECDSAP256, request)
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := EncodeKey(s.pending.Key)
+	s.pending = pending
+	chain, _, err := s.Issue(ctx, pending.Request, pending.CSR)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := EncodeKey(pending.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -224,7 +223,7 @@ func TestAnotherIssuerMayTakeItsTimeAndRefuseNames(t *testing.T) {
 		s.Issue = func(_ context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 			asked <- csr
 			if len(request.DNSNames) > 0 {
-				return nil, nil, fmt.Errorf("no names: %w", pki.ErrRefused)
+				return nil, nil, &pki.IssueError{Reason: pki.Denied, Err: errors.New("no names")}
 			}
 			if tries++; tries == 1 {
 				return nil, nil, errors.New("nobody has approved it yet")

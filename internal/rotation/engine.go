@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,7 +10,6 @@ import (
 
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/pki/renewal"
 )
 
@@ -20,9 +20,9 @@ type Options struct {
 	Store Store
 	// Source holds the authority; the engine puts what it wrote into it.
 	Source *pki.Source
-	// Issuer returns who signs by name, which is that of Terms; empty: whoever signs for the
-	// mesh.
-	Issuer func(name string) (issuer.Issuer, error)
+	// Issue has a certificate issued by an issuer's name, which is that of Terms; empty: by
+	// whoever signs for the mesh.
+	Issue func(ctx context.Context, name string, request pki.Request, csr []byte) (chain, roots []byte, err error)
 	// Proxies are the agents on the stream.
 	Proxies Proxies
 	// Sources gives generations of the root that come from outside.

@@ -13,13 +13,12 @@ import (
 	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 )
 
 // person is an issuer at which somebody decides: at first nothing, then that the issuer is
 // missing, then as asked. It notes how often each signing request came.
 type person struct {
-	issuer.Issuer
+	signs   pki.IssueFunc
 	decides chan struct{}
 
 	mu          sync.Mutex
@@ -27,9 +26,9 @@ type person struct {
 	there, most int
 }
 
-func (p *person) Name() string { return "Issuer/shop/person" }
+const personsName = "Issuer/shop/person"
 
-func (p *person) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+func (p *person) issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 	p.mu.Lock()
 	p.asked[string(csr)]++
 	again := p.asked[string(csr)] > 1
@@ -47,9 +46,9 @@ func (p *person) Issue(ctx context.Context, request pki.Request, csr []byte) (ch
 		return nil, nil, ctx.Err()
 	}
 	if again {
-		return p.Issuer.Issue(ctx, request, csr)
+		return p.signs(ctx, request, csr)
 	}
-	return nil, nil, &issuer.Error{Reason: issuer.Missing, Issuer: p.Name(), Err: errors.New("it is not there")}
+	return nil, nil, &pki.IssueError{Reason: pki.Missing, Issuer: personsName, Err: errors.New("it is not there")}
 }
 
 // shelf is a Store for several at a time.
@@ -77,7 +76,7 @@ func (s *shelf) count() int {
 func TestAnIssuerThatWaitsHoldsNobodyElseUp(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld(t, nights(t), 10)
-	theirs := &Terms{Algorithm: pki.ECDSAP256, Lifetime: 90 * day, Group: "theirs", Policy: nights(t), Issuer: "Issuer/shop/person", Object: Object{Name: "theirs"}}
+	theirs := &Terms{Algorithm: pki.ECDSAP256, Lifetime: 90 * day, Group: "theirs", Policy: nights(t), Issuer: personsName, Object: Object{Name: "theirs"}}
 	for i := range 2 * workers {
 		s := w.subject(fmt.Sprintf("theirs-%d", i))
 		s.Terms = theirs
@@ -90,17 +89,17 @@ func TestAnIssuerThatWaitsHoldsNobodyElseUp(t *testing.T) {
 	now, err := pki.NewAuthority(authority)
 	g.Expect(err).NotTo(HaveOccurred())
 	w.source.Set(now)
-	builtin := issuer.NewBuiltin(w.source, wall)
-	waiting := &person{Issuer: builtin, decides: make(chan struct{}), asked: map[string]int{}}
+	builtin := pki.Builtin(w.source, wall)
+	waiting := &person{signs: builtin, decides: make(chan struct{}), asked: map[string]int{}}
 	store := &shelf{written: map[Key]bool{}}
 	engine := New(Options{
 		Clock: wall, Log: slog.New(slog.DiscardHandler), Store: store, Source: w.source, Sources: w.sources,
 		Proxies: w, Pods: func() map[string]bool { return nil }, Notify: func(Event) {}, Changed: func(Object) {},
-		Issuer: func(name string) (issuer.Issuer, error) {
+		Issue: func(ctx context.Context, name string, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 			if name == "" {
-				return builtin, nil
+				return builtin(ctx, request, csr)
 			}
-			return waiting, nil
+			return waiting.issue(ctx, request, csr)
 		},
 	})
 	engine.SetDefaults(w.terms)

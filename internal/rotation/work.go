@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/pki/renewal"
 )
 
@@ -95,22 +95,12 @@ func (e *Engine) bringRoots(ctx context.Context, j job) result {
 
 // issue makes a key, has it signed and writes it.
 func (e *Engine) issue(ctx context.Context, j job) result {
-	signer, err := e.signer(j.subject.Issuer)
+	request := pki.Request{Identity: j.subject.Identity, Lifetime: j.subject.Lifetime}
+	asked, err := j.pending.Ask(j.subject.Algorithm, request)
 	if err != nil {
 		return result{err: err}
 	}
-	request := pki.Request{Identity: j.subject.Identity, Lifetime: j.subject.Lifetime}
-	var asked *pki.Pending
-	if signer.Name() == pki.SourceBuiltin { // which needs no signing request
-		asked = &pki.Pending{Request: request}
-		if asked.Key, err = j.subject.Algorithm.NewKey(); err != nil {
-			return result{err: fmt.Errorf("make a key: %w", err)}
-		}
-		asked.Request.PublicKey = asked.Key.Public()
-	} else if asked, err = j.pending.Ask(j.subject.Algorithm, request); err != nil {
-		return result{err: err}
-	}
-	chain, roots, err := signer.Issue(ctx, asked.Request, asked.CSR)
+	chain, roots, err := e.Issue(ctx, j.subject.Issuer, asked.Request, asked.CSR)
 	if err != nil {
 		return result{err: err, pending: asked}
 	}
@@ -125,7 +115,7 @@ func (e *Engine) issue(ctx context.Context, j job) result {
 	now := e.Clock.Now()
 	summary, err := pki.CheckSecret(files, j.subject.Identity, bundle, now)
 	if err != nil {
-		return result{err: fmt.Errorf("issuer %s gave what cannot be used: %w", signer.Name(), err)}
+		return result{err: fmt.Errorf("issuer %s gave what cannot be used: %w", cmp.Or(e.lane(j), pki.SourceBuiltin), err)}
 	}
 	held := Held{Issuer: j.subject.Issuer, Summary: summary}
 	if j.held != nil {
@@ -203,8 +193,8 @@ func (e *Engine) failed(h *holder, j job, err error, now time.Time) {
 // missingIssuer names the issuer whose absence an error is about; empty: it is about another
 // thing.
 func missingIssuer(err error) string {
-	var known *issuer.Error
-	if errors.As(err, &known) && known.Reason == issuer.Missing {
+	var known *pki.IssueError
+	if errors.As(err, &known) && known.Reason == pki.Missing {
 		return known.Issuer
 	}
 	return ""
@@ -228,12 +218,4 @@ func backoff(key Key, failures int) time.Duration {
 	hash := fnv.New32a()
 	_, _ = fmt.Fprint(hash, key, failures)
 	return wait - time.Duration(float64(wait)/4*float64(hash.Sum32())/(1<<32))
-}
-
-// signer is who signs for the mesh, or the issuer of one's own.
-func (e *Engine) signer(name string) (issuer.Issuer, error) {
-	if e.Source.Get() == nil {
-		return nil, errors.New("there is no authority yet")
-	}
-	return e.Issuer(name)
 }

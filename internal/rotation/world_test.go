@@ -18,7 +18,6 @@ import (
 	"fairlead.dev/fairlead/internal/agentapi"
 	"fairlead.dev/fairlead/internal/agents"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/pki/renewal"
 	"fairlead.dev/fairlead/internal/pki/rollover"
 )
@@ -130,10 +129,11 @@ func (w *world) subject(account string) Subject {
 
 // restart has another leader take over, which knows what is stored.
 func (w *world) restart() {
-	builtin := issuer.NewBuiltin(w.source, w.clock)
 	w.engine = New(Options{
 		Clock: w.clock, Log: slog.New(slog.DiscardHandler), Store: w, Source: w.source, Sources: w.sources, Proxies: w, Settle: time.Minute,
-		Issuer:  func(string) (issuer.Issuer, error) { return builtin, nil },
+		Issue: func(ctx context.Context, _ string, request pki.Request, csr []byte) (chain, roots []byte, err error) {
+			return pki.Builtin(w.source, w.clock)(ctx, request, csr)
+		},
 		Notify:  func(e Event) { w.events = append(w.events, e) },
 		Changed: func(Object) {},
 		Pods: func() map[string]bool {

@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	scheme "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -140,9 +141,14 @@ func startIssuing(b *testing.B, access *rest.Config) (stop func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	requests, err := dynamic.NewForConfig(access)
+	if err != nil {
+		b.Fatal(err)
+	}
 	_, err = controllers.SetupCertificates(m, controllers.CertificateOptions{
-		Namespace: home, Settings: held, Source: source, Authority: authority, Store: mesh.NewStore(), Proxies: agents.NewTable(clock.RealClock{}, nil), Clock: clock.RealClock{}, Log: log,
-		Issuers: &controllers.Issuers{Settings: held, Source: source, Clock: clock.RealClock{}, Log: log},
+		Options: controllers.Options{Namespace: home, Settings: held, Store: mesh.NewStore(), Clock: clock.RealClock{}, Log: log},
+		Source:  source, Authority: authority, Proxies: agents.NewTable(clock.RealClock{}, nil),
+		Issuers: &controllers.Issuers{Settings: held, Source: source, Client: requests, Clock: clock.RealClock{}, Log: log},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -11,8 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
-	"fairlead.dev/fairlead/internal/pki/issuer/certmanager"
+	"fairlead.dev/fairlead/internal/pki/certmanager"
 )
 
 func TestAClusterIssuerOfTheTypeCAIssuesForEveryKindOfKey(t *testing.T) {
@@ -74,7 +73,7 @@ func TestARequestThatIsNotDecidedOnIsFoundAgain(t *testing.T) {
 	for range 2 {
 		_, _, err = certmanager.New(o).Issue(t.Context(), pending.Request, pending.CSR)
 		left := requestsIn(t, strict)
-		if len(left) != 1 || reasonOf(t, err) != issuer.NotReady || !strings.Contains(err.Error(), "CertificateRequest strict/"+left[0].Name) {
+		if len(left) != 1 || reasonOf(t, err) != pki.NotReady || !strings.Contains(err.Error(), "CertificateRequest strict/"+left[0].Name) {
 			t.Fatal(left, err)
 		}
 		names = append(names, string(left[0].UID))
@@ -93,7 +92,7 @@ func TestARequestThatIsNotDecidedOnIsFoundAgain(t *testing.T) {
 
 func TestASelfSignedIssuerIsRefusedWithTheReason(t *testing.T) {
 	_, _, _, err := issue(t, options("ClusterIssuer", selfSigned(t), approving))
-	if reasonOf(t, err) != issuer.Invalid || issuer.Retryable(err) || !strings.Contains(err.Error(), "nobody could trust it") {
+	if reasonOf(t, err) != pki.Invalid || pki.Retryable(err) || !strings.Contains(err.Error(), "nobody could trust it") {
 		t.Error(err)
 	}
 }
@@ -102,7 +101,7 @@ func TestAVanishedIssuerIsMissedAndThenUsed(t *testing.T) {
 	o := options("ClusterIssuer", "late", approving)
 	o.Timeout = 2 * time.Second
 	_, _, _, err := issue(t, o)
-	if reasonOf(t, err) != issuer.Missing || !issuer.Retryable(err) || !strings.Contains(err.Error(), "name another in issuerRef") {
+	if reasonOf(t, err) != pki.Missing || !pki.Retryable(err) || !strings.Contains(err.Error(), "name another in issuerRef") {
 		t.Error(err)
 	}
 	newAuthority(t, "late", resources)
@@ -111,7 +110,7 @@ func TestAVanishedIssuerIsMissedAndThenUsed(t *testing.T) {
 	if _, _, _, err := issue(t, o); err != nil {
 		t.Error(err)
 	}
-	if reasonOf(t, errBeforeInstall) != issuer.Missing || !strings.Contains(errBeforeInstall.Error(), "install cert-manager") {
+	if reasonOf(t, errBeforeInstall) != pki.Missing || !strings.Contains(errBeforeInstall.Error(), "install cert-manager") {
 		t.Error("without cert-manager:", errBeforeInstall)
 	}
 }
@@ -124,32 +123,32 @@ func TestWhyNothingWasIssuedIsTold(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		decide func(*cmapi.CertificateRequest)
-		reason issuer.Reason
+		reason pki.IssueReason
 		words  string
 	}{
 		"denied": {func(r *cmapi.CertificateRequest) {
 			condition(r, cmapi.CertificateRequestConditionDenied, cmmeta.ConditionTrue, "policy", "not this service account")
-		}, issuer.Denied, "not this service account"},
+		}, pki.Denied, "not this service account"},
 		"called invalid": {func(r *cmapi.CertificateRequest) {
 			condition(r, cmapi.CertificateRequestConditionInvalidRequest, cmmeta.ConditionTrue, "duration", "too long")
-		}, issuer.Invalid, "too long"},
+		}, pki.Invalid, "too long"},
 		"failed": {func(r *cmapi.CertificateRequest) {
 			approve(r)
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionFalse, cmapi.CertificateRequestReasonFailed, "the device is on fire")
-		}, issuer.Failed, "the device is on fire"},
-		"never approved": {func(*cmapi.CertificateRequest) {}, issuer.NotReady, "nobody has approved CertificateRequest strict/"},
-		"never signed":   {approve, issuer.NotReady, `for Signer "theirs" of group example.com`},
+		}, pki.Failed, "the device is on fire"},
+		"never approved": {func(*cmapi.CertificateRequest) {}, pki.NotReady, "nobody has approved CertificateRequest strict/"},
+		"never signed":   {approve, pki.NotReady, `for Signer "theirs" of group example.com`},
 		"signed and not approved": {func(r *cmapi.CertificateRequest) {
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
-		}, issuer.NotReady, "nobody has approved CertificateRequest strict/"},
+		}, pki.NotReady, "nobody has approved CertificateRequest strict/"},
 		"signed without a certificate": {func(r *cmapi.CertificateRequest) {
 			approve(r)
 			condition(r, cmapi.CertificateRequestConditionReady, cmmeta.ConditionTrue, cmapi.CertificateRequestReasonIssued, "done")
-		}, issuer.Invalid, "cannot be read"},
+		}, pki.Invalid, "cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := external
-			if c.reason == issuer.NotReady {
+			if c.reason == pki.NotReady {
 				o.Timeout = 2 * time.Second
 			}
 			var deciding sync.WaitGroup
@@ -175,7 +174,7 @@ func TestARequestThatSomebodyDeletesIsNotWaitedFor(t *testing.T) {
 	})
 	_, _, _, err := issue(t, options("ClusterIssuer", "mesh", strict))
 	deleting.Wait()
-	if reasonOf(t, err) != issuer.Failed || !strings.Contains(err.Error(), "deleted by somebody") {
+	if reasonOf(t, err) != pki.Failed || !strings.Contains(err.Error(), "deleted by somebody") {
 		t.Error(err)
 	}
 }
@@ -250,7 +249,7 @@ func TestOnlyTheIdentityIsAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err = certmanager.New(options("ClusterIssuer", "mesh", approving)).Issue(t.Context(), request, csr)
-		if reasonOf(t, err) != issuer.Invalid || !strings.Contains(err.Error(), "and nothing else that was not asked for") {
+		if reasonOf(t, err) != pki.Invalid || !strings.Contains(err.Error(), "and nothing else that was not asked for") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 	"fairlead.dev/fairlead/internal/settings"
 )
 
@@ -45,7 +44,7 @@ func TestANewRootBehindAnIssuerIsRefusedAndWanted(t *testing.T) {
 		if pending, err = pending.Ask(pki.ECDSAP256, pki.Request{Identity: reviews, Lifetime: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := issuers.Mesh().Issue(t.Context(), pending.Request, pending.CSR)
+		_, _, err := issuers.IssueForMesh(t.Context(), pending.Request, pending.CSR)
 		return err
 	}
 	if err := ask(); err != nil || issuers.Wanted().Root != pki.RootID(root) {
@@ -67,7 +66,7 @@ func TestANewRootBehindAnIssuerIsRefusedAndWanted(t *testing.T) {
 		}
 		return nil
 	})
-	if reasonOf(t, err) != issuer.NotReady || !strings.Contains(err.Error(), "until every proxy trusts that") {
+	if reasonOf(t, err) != pki.NotReady || !strings.Contains(err.Error(), "until every proxy trusts that") {
 		t.Error(err)
 	}
 	if wanted := issuers.Wanted(); wanted.Root != pki.RootID(other) {

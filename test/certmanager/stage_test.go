@@ -20,8 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
-	"fairlead.dev/fairlead/internal/pki/issuer/certmanager"
+	"fairlead.dev/fairlead/internal/pki/certmanager"
 )
 
 var reviews = pki.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "reviews"}
@@ -72,7 +71,7 @@ func issueFor(t *testing.T, o certmanager.Options, request pki.Request, key cryp
 			t.Fatal(err)
 		}
 	}
-	undecided := err != nil && (reasonOf(t, err) == issuer.NotReady || reasonOf(t, err) == issuer.Missing)
+	undecided := err != nil && (reasonOf(t, err) == pki.NotReady || reasonOf(t, err) == pki.Missing)
 	if (len(left) > 0) != undecided {
 		t.Errorf("%d requests were left behind: %v", len(left), err)
 	}
@@ -108,9 +107,9 @@ func newKey(t *testing.T, algorithm pki.KeyAlgorithm) crypto.Signer {
 }
 
 // reasonOf is why nothing was issued.
-func reasonOf(t *testing.T, err error) issuer.Reason {
+func reasonOf(t *testing.T, err error) pki.IssueReason {
 	t.Helper()
-	var known *issuer.Error
+	var known *pki.IssueError
 	if !errors.As(err, &known) {
 		t.Fatalf("the error is %v, and no issuer's", err)
 	}

@@ -110,7 +110,9 @@ func (c *change) same(g Generation, due bool) {
 }
 
 // lastCall is from when on the active generation is replaced without complete evidence.
-func (c *change) lastCall(active Generation) time.Time { return active.NotAfter.Add(-c.before(active) / 8) }
+func (c *change) lastCall(active Generation) time.Time {
+	return active.NotAfter.Add(-c.before(active) / 8)
+}
 
 // names lists the first few who are waited for.
 func names(missing []Missing) string {

@@ -33,7 +33,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/internal/pki"
-	"fairlead.dev/fairlead/internal/pki/issuer"
 )
 
 // Requests is the resource that certificates are asked for by.
@@ -68,13 +67,11 @@ type Options struct {
 	Clock   clock.PassiveClock
 }
 
-// Issuer is an issuer.Issuer.
+// Issuer has certificates issued by one issuer.
 type Issuer struct {
 	Options
 	requests dynamic.ResourceInterface
 }
-
-var _ issuer.Issuer = (*Issuer)(nil)
 
 // New asks nobody yet.
 func New(o Options) *Issuer {
@@ -106,7 +103,7 @@ func (i *Issuer) Name() string {
 // approved and signed. One that is decided on is removed.
 func (i *Issuer) Issue(ctx context.Context, request pki.Request, csr []byte) (chain, roots []byte, err error) {
 	if err := checkNames(request, csr); err != nil {
-		return nil, nil, i.failure(issuer.Invalid, err)
+		return nil, nil, i.failure(pki.Invalid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 	defer cancel()
@@ -122,7 +119,7 @@ func (i *Issuer) Issue(ctx context.Context, request pki.Request, csr []byte) (ch
 		return nil, nil, err
 	}
 	if chain, roots, err = signed.check(request, i.Clock.Now()); err != nil {
-		return nil, nil, i.failure(issuer.Invalid, err)
+		return nil, nil, i.failure(pki.Invalid, err)
 	}
 	return chain, roots, nil
 }
@@ -140,11 +137,11 @@ func (i *Issuer) open(ctx context.Context, asked *unstructured.Unstructured) (*u
 	}
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, i.failure(issuer.Missing, fmt.Errorf("make a CertificateRequest: %w: install cert-manager, and see that namespace %s exists", err, i.Namespace))
+		return nil, i.failure(pki.Missing, fmt.Errorf("make a CertificateRequest: %w: install cert-manager, and see that namespace %s exists", err, i.Namespace))
 	case apierrors.IsInvalid(err):
-		return nil, i.failure(issuer.Invalid, fmt.Errorf("make a CertificateRequest: %w", err))
+		return nil, i.failure(pki.Invalid, fmt.Errorf("make a CertificateRequest: %w", err))
 	case err != nil:
-		return nil, i.failure(issuer.Failed, fmt.Errorf("make a CertificateRequest: %w", err))
+		return nil, i.failure(pki.Failed, fmt.Errorf("make a CertificateRequest: %w", err))
 	}
 	return made, nil
 }
@@ -170,8 +167,8 @@ func Sweep(ctx context.Context, client dynamic.Interface, before time.Time) erro
 	return errors.Join(failed...)
 }
 
-func (i *Issuer) failure(reason issuer.Reason, err error) error {
-	return &issuer.Error{Reason: reason, Issuer: i.Name(), Err: err}
+func (i *Issuer) failure(reason pki.IssueReason, err error) error {
+	return &pki.IssueError{Reason: reason, Issuer: i.Name(), Err: err}
 }
 
 func (i *Issuer) object(request pki.Request, csr []byte) *unstructured.Unstructured {

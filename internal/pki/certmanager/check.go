@@ -41,7 +41,7 @@ func sameNames(asked, dns []string, addresses []net.IP, mail []string) bool {
 }
 
 // check takes what came back if it is what was asked for, and puts it into the form of
-// issuer.Issuer: the chain without the root, and of the roots that one that it leads to.
+// pki.IssueFunc: the chain without the root, and of the roots that one that it leads to.
 func (s status) check(request pki.Request, now time.Time) (chain, roots []byte, err error) {
 	certificates, err := pki.ParseCertificates(s.Certificate)
 	if err != nil {
@@ -97,14 +97,9 @@ func checkLeaf(leaf *x509.Certificate, between, roots []*x509.Certificate, reque
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		return nil, errors.New("it is not for both server and client authentication, which a proxy's has to be")
 	}
-	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
-	for _, c := range between {
-		options.Intermediates.AddCert(c)
-	}
-	for _, c := range roots {
-		options.Roots.AddCert(c)
-	}
-	paths, err := leaf.Verify(options)
+	paths, err := leaf.Verify(x509.VerifyOptions{
+		Roots: pki.Pool(roots), Intermediates: pki.Pool(between), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("it does not lead to the issuer's root: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"fairlead.dev/fairlead/internal/pki/issuer"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 // status is what is read of a CertificateRequest.
@@ -35,7 +35,7 @@ func (s status) condition(kind string) (isTrue bool, reason, message string) {
 // ends the watch meanwhile ends the wait: the next call finds the request again.
 func (i *Issuer) signed(ctx context.Context, request *unstructured.Unstructured) (last status, decided bool, err error) {
 	if last, err = statusOf(request); err != nil {
-		return last, false, i.failure(issuer.Failed, err)
+		return last, false, i.failure(pki.Failed, err)
 	}
 	if decided, err = i.decided(last); decided || err != nil {
 		return last, decided, err
@@ -59,7 +59,7 @@ func (i *Issuer) signed(ctx context.Context, request *unstructured.Unstructured)
 	if ctx.Err() != nil {
 		return last, false, i.late(ctx.Err(), request.GetName(), last)
 	}
-	return last, false, i.failure(issuer.Failed, fmt.Errorf("wait for CertificateRequest %s/%s: %w", i.Namespace, request.GetName(), err))
+	return last, false, i.failure(pki.Failed, fmt.Errorf("wait for CertificateRequest %s/%s: %w", i.Namespace, request.GetName(), err))
 }
 
 func statusOf(request *unstructured.Unstructured) (status, error) {
@@ -94,10 +94,10 @@ func next(ctx context.Context, events watch.Interface) (status, error) {
 // use to wait for.
 func (i *Issuer) decided(s status) (bool, error) {
 	if denied, reason, message := s.condition("Denied"); denied {
-		return true, i.failure(issuer.Denied, fmt.Errorf("the request was denied: %s: %s", reason, message))
+		return true, i.failure(pki.Denied, fmt.Errorf("the request was denied: %s: %s", reason, message))
 	}
 	if invalid, reason, message := s.condition("InvalidRequest"); invalid {
-		return true, i.failure(issuer.Invalid, fmt.Errorf("the request is called invalid: %s: %s", reason, message))
+		return true, i.failure(pki.Invalid, fmt.Errorf("the request is called invalid: %s: %s", reason, message))
 	}
 	approved, _, _ := s.condition("Approved")
 	ready, reason, message := s.condition("Ready")
@@ -105,13 +105,13 @@ func (i *Issuer) decided(s status) (bool, error) {
 	case ready && approved:
 		return true, nil
 	case reason == "Denied":
-		return true, i.failure(issuer.Denied, fmt.Errorf("the request was denied: %s", message))
+		return true, i.failure(pki.Denied, fmt.Errorf("the request was denied: %s", message))
 	case reason == "Failed" && strings.Contains(message, "cert-manager.io/private-key-secret-name"):
-		return true, i.failure(issuer.Invalid, errSelfSigned)
+		return true, i.failure(pki.Invalid, errSelfSigned)
 	case reason == "Failed":
-		return true, i.failure(issuer.Failed, fmt.Errorf("signing failed: %s", message))
+		return true, i.failure(pki.Failed, fmt.Errorf("signing failed: %s", message))
 	case strings.Contains(message, fmt.Sprintf("Referenced %q not found", i.Kind)):
-		return false, i.failure(issuer.Missing, fmt.Errorf("%s: create it, or name another in issuerRef", message))
+		return false, i.failure(pki.Missing, fmt.Errorf("%s: create it, or name another in issuerRef", message))
 	}
 	return false, nil
 }
@@ -124,9 +124,9 @@ func (i *Issuer) late(end error, name string, s status) error {
 	see := fmt.Sprintf("CertificateRequest %s/%s", i.Namespace, name)
 	switch {
 	case !approved:
-		return i.failure(issuer.NotReady, fmt.Errorf("nobody has approved %s yet (%w): it is kept for %s; approve or deny it, or see cert-manager's approver or the approval policy of this issuer", see, end, Kept))
+		return i.failure(pki.NotReady, fmt.Errorf("nobody has approved %s yet (%w): it is kept for %s; approve or deny it, or see cert-manager's approver or the approval policy of this issuer", see, end, Kept))
 	case reason != "":
-		return i.failure(issuer.NotReady, fmt.Errorf("%s is not signed yet (%w): %s: %s", see, end, reason, message))
+		return i.failure(pki.NotReady, fmt.Errorf("%s is not signed yet (%w): %s: %s", see, end, reason, message))
 	}
-	return i.failure(issuer.NotReady, fmt.Errorf("nobody signs %s for %s %q of group %s (%w): see whether its controller runs", see, i.Kind, i.Options.Name, i.Group, end))
+	return i.failure(pki.NotReady, fmt.Errorf("nobody signs %s for %s %q of group %s (%w): see whether its controller runs", see, i.Kind, i.Options.Name, i.Group, end))
 }
