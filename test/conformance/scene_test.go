@@ -118,10 +118,15 @@ func (s *scene) put(document []byte) client.Object {
 	return o
 }
 
+// id names an object of the case.
+func (s *scene) id(kind, name string) mesh.ObjectID {
+	return mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name}
+}
+
 // delete removes an object, and returns when no proxy has anything of it.
 func (s *scene) delete(kind, name string) {
 	s.Helper()
-	o := s.objects[mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name}]
+	o := s.objects[s.id(kind, name)]
 	s.Expect(o).NotTo(BeNil(), "%s %s is there", kind, name)
 	s.remove(o)
 	s.settle()
@@ -159,7 +164,7 @@ func (s *scene) programmed(o client.Object) {
 // status returns what is told of an object of the case's namespace.
 func (s *scene) status(kind, name string) v1alpha1.Status {
 	s.Helper()
-	status, _, found := s.stage.table.Status(mesh.ObjectID{Kind: kind, Namespace: s.namespace, Name: name})
+	status, _, found := s.stage.table.Status(s.id(kind, name))
 	s.Expect(found).To(BeTrue(), "%s %s has a status", kind, name)
 	return status
 }

@@ -30,5 +30,9 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
-	return code, shared.stop()
+	err = shared.stop()
+	if code == 0 && err == nil {
+		err = os.Remove(shared.log.Name())
+	}
+	return code, err
 }

@@ -89,16 +89,17 @@ type Load struct {
 	counts Tally
 }
 
-// StartLoad has every client send a request to the URL at each interval until Stop.
-func StartLoad(interval time.Duration, url string, from ...*http.Client) *Load {
+// StartLoad has every client send a request to the URL, with headers as Send takes them, at each
+// interval until Stop.
+func StartLoad(interval time.Duration, url string, headers []string, from ...*http.Client) *Load {
 	l := &Load{stopping: make(chan struct{}), counts: Tally{}}
 	for _, client := range from {
-		l.group.Go(func() { l.run(interval, client, url) })
+		l.group.Go(func() { l.run(interval, client, url, headers) })
 	}
 	return l
 }
 
-func (l *Load) run(interval time.Duration, client *http.Client, url string) {
+func (l *Load) run(interval time.Duration, client *http.Client, url string, headers []string) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -107,7 +108,7 @@ func (l *Load) run(interval time.Duration, client *http.Client, url string) {
 			return
 		case <-ticker.C:
 			l.group.Go(func() {
-				said := word(Send(client, http.MethodGet, url, ""))
+				said := word(Send(client, http.MethodGet, url, "", headers...))
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				l.counts[said]++
