@@ -36,7 +36,14 @@ var virtualServiceLeaves = leafTest{
 		"spec.http[].redirect":                 `{hosts: [reviews], http: [{redirect: {authority: elsewhere}}]}`,
 		"spec.http[].redirect.authority":       `{hosts: [reviews], http: [{redirect: {uri: /elsewhere}}]}`,
 		"spec.http[].directResponse":           `{hosts: [reviews], http: [{directResponse: {status: 200}}]}`,
+		"spec.http[].redirect.prefixRewrite":   `{hosts: [reviews], http: [{match: [{uri: {prefix: /a}}], redirect: {authority: elsewhere}}]}`,
 		"spec.http[].delegate":                 `{hosts: [reviews], http: [{}]}`,
+		"spec.http[].delegate.namespace":       `{hosts: [reviews], http: [{delegate: {name: shared}}]}`,
+		"spec.http[].fault.delay.percent":      `{hosts: [reviews], http: [{fault: {delay: {fixedDelay: 1s}}, route: [{destination: {host: reviews}}]}]}`,
+		"spec.http[].fault.abort.percent":      `{hosts: [reviews], http: [{fault: {abort: {httpStatus: 500}}, route: [{destination: {host: reviews}}]}]}`,
+		"spec.http[].mirror":                   `{hosts: [reviews], http: [{mirror: {host: reviews}, route: [{destination: {host: reviews}}]}]}`,
+		"spec.http[].mirrors[].destination":    `{hosts: [reviews], http: [{mirrors: [{destination: {host: reviews}}], route: [{destination: {host: reviews}}]}]}`,
+		"spec.http[].mirrors[].percentage":     `{hosts: [reviews], http: [{mirrors: [{destination: {host: reviews}}], route: [{destination: {host: reviews}}]}]}`,
 		"spec.http[].match[].ignoreUriCase":    `{hosts: [reviews], http: [{match: [{uri: {prefix: /a}}], route: [{destination: {host: reviews}}]}]}`,
 		"spec.http[].rewrite.uriRegexRewrite":  `{hosts: [reviews], http: [{rewrite: {uriRegexRewrite: {match: a}}, route: [{destination: {host: reviews}}]}]}`,
 		"spec.http[].route[].weight":           `{hosts: [reviews], http: [{route: [{destination: {host: reviews}}, {destination: {host: ratings}, weight: 1}]}]}`,
@@ -46,15 +53,21 @@ var virtualServiceLeaves = leafTest{
 		"spec.http[].match[].queryParams{}":    `{hosts: [reviews], http: [{match: [{queryParams: {key: {}}}], route: [{destination: {host: reviews}}]}]}`,
 	},
 	samples: map[string][2]any{
-		"spec.exportTo[]":                     {"*", "prod"},
-		"spec.http[].directResponse.status":   {404, 410},
-		"spec.http[].match[].sourceNamespace": {"default", "prod"},
-		"spec.http[].redirect.derivePort":     {v1alpha1.FromRequestPort, v1alpha1.FromProtocolDefault},
-		"spec.http[].redirect.redirectCode":   {307, 308},
-		"spec.http[].redirect.scheme":         {"http", "https"},
-		"spec.http[].redirect.uri":            {"/a", "/b"},
-		"spec.http[].retries.retryOn":         {"reset", "503"},
-		"spec.http[].rewrite.uri":             {"/a", "/b"},
+		"spec.exportTo[]": {"*", "prod"},
+		"spec.http[].corsPolicy.unmatchedPreflights": {"FORWARD", "IGNORE"},
+		"spec.http[].delegate.name":                  {"shared", "other"},
+		"spec.http[].delegate.namespace":             {"default", "prod"},
+		"spec.http[].fault.abort.grpcStatus":         {"UNAVAILABLE", "5"},
+		"spec.http[].fault.abort.httpStatus":         {404, 410},
+		"spec.http[].redirect.prefixRewrite":         {"/a", "/b"},
+		"spec.http[].directResponse.status":          {404, 410},
+		"spec.http[].match[].sourceNamespace":        {"default", "prod"},
+		"spec.http[].redirect.derivePort":            {v1alpha1.FromRequestPort, v1alpha1.FromProtocolDefault},
+		"spec.http[].redirect.redirectCode":          {307, 308},
+		"spec.http[].redirect.scheme":                {"http", "https"},
+		"spec.http[].redirect.uri":                   {"/a", "/b"},
+		"spec.http[].retries.retryOn":                {"reset", "503"},
+		"spec.http[].rewrite.uri":                    {"/a", "/b"},
 	},
 	add: func(store *mesh.Store, spec []byte) ([]message.Finding, error) {
 		object := &v1alpha1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "leaf"}}
@@ -202,6 +215,10 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 	}
 	store.SetWorkload(caller)
 	store.SetWorkload(server)
+	store.SetRouteTable(&mesh.RouteTable{
+		Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: convert.KindVirtualService, Namespace: "default", Name: "shared"}},
+		HTTP:   []mesh.HTTPRoute{{DirectResponse: &mesh.DirectResponse{Status: 200}}},
+	})
 	store.SetEndpoints(service.Host, "slice", []mesh.Endpoint{
 		{Address: server.Address, PortName: "80", Port: 8080, Ready: true, Serving: true, Workload: server.Key()},
 	})

@@ -24,6 +24,7 @@ func (c names) match(path string, from *v1alpha1.HTTPMatchRequest) mesh.HTTPMatc
 		Port:            uint16(from.Port),
 		SourceLabels:    from.SourceLabels,
 		SourceNamespace: from.SourceNamespace,
+		StatPrefix:      from.StatPrefix,
 		Gateways:        c.gateways(from.Gateways),
 	}
 }
@@ -62,7 +63,15 @@ func headers(from *v1alpha1.Headers) mesh.HeaderOperations {
 	if from == nil {
 		return mesh.HeaderOperations{}
 	}
-	return mesh.HeaderOperations{Request: headerChange(from.Request), Response: headerChange(from.Response)}
+	to := mesh.HeaderOperations{Request: headerChange(from.Request), Response: headerChange(from.Response)}
+	to.Request.Set = slices.DeleteFunc(to.Request.Set, func(header mesh.HeaderValue) bool {
+		isHost := header.Name == "host" || header.Name == ":authority"
+		if isHost {
+			to.Authority = header.Value
+		}
+		return isHost
+	})
+	return to
 }
 
 func headerChange(from *v1alpha1.HeaderOperations) mesh.HeaderChange {

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/validate"
 )
 
 // That nothing is lost is tried by going back: from a mesh value to a spec, and comparing
@@ -25,6 +27,38 @@ func restore(table *mesh.RouteTable) v1alpha1.VirtualServiceSpec {
 
 func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
 	to := v1alpha1.HTTPRoute{Name: from.Name, Timeout: restoreDuration(from.Timeout), Headers: restoreHeaders(from.Headers)}
+	if from.Delegate != nil {
+		to.Delegate = &v1alpha1.Delegate{Name: from.Delegate.Name, Namespace: from.Delegate.Namespace}
+	}
+	if fault := from.Fault; fault != nil {
+		to.Fault = &v1alpha1.HTTPFaultInjection{}
+		if fault.Delay != nil {
+			to.Fault.Delay = &v1alpha1.HTTPFaultDelay{Percentage: restorePercent(fault.Delay.Percent), FixedDelay: restoreDuration(fault.Delay.For)}
+		}
+		if fault.Abort != nil {
+			to.Fault.Abort = &v1alpha1.HTTPFaultAbort{Percentage: restorePercent(fault.Abort.Percent), HTTPStatus: int32(fault.Abort.HTTPStatus)}
+			if fault.Abort.HTTPStatus == 0 {
+				to.Fault.Abort.GRPCStatus = strconv.Itoa(int(fault.Abort.GRPCStatus))
+			}
+		}
+	}
+	for _, mirror := range from.Mirrors {
+		to.Mirrors = append(to.Mirrors, v1alpha1.HTTPMirrorPolicy{
+			Destination: restoreDestination(&mirror.Destination), Percentage: restorePercent(mirror.Percent),
+		})
+	}
+	if cors := from.CORS; cors != nil {
+		to.CORSPolicy = &v1alpha1.CORSPolicy{
+			AllowMethods: cors.Methods, AllowHeaders: cors.Headers, ExposeHeaders: cors.ExposeHeaders,
+			MaxAge: restoreDuration(cors.MaxAge), AllowCredentials: cors.Credentials,
+		}
+		for _, origin := range cors.Origins {
+			to.CORSPolicy.AllowOrigins = append(to.CORSPolicy.AllowOrigins, *restoreMatch(&origin))
+		}
+		if cors.IgnoreUnmatched {
+			to.CORSPolicy.UnmatchedPreflights = "IGNORE"
+		}
+	}
 	for _, match := range from.Matches {
 		to.Match = append(to.Match, v1alpha1.HTTPMatchRequest{
 			Name:            match.Name,
@@ -39,22 +73,19 @@ func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
 			Port:            int32(match.Port),
 			SourceLabels:    match.SourceLabels,
 			SourceNamespace: match.SourceNamespace,
+			StatPrefix:      match.StatPrefix,
 		})
 	}
 	for _, destination := range from.Destinations {
-		restored := v1alpha1.HTTPRouteDestination{
-			Destination: v1alpha1.Destination{Host: destination.Host, Subset: destination.Subset, Labels: destination.Labels},
+		to.Route = append(to.Route, v1alpha1.HTTPRouteDestination{
+			Destination: restoreDestination(&destination),
 			Weight:      new(int32(destination.Weight)),
 			Headers:     restoreHeaders(destination.Headers),
-		}
-		if destination.Port != 0 {
-			restored.Destination.Port = &v1alpha1.PortSelector{Number: int32(destination.Port)}
-		}
-		to.Route = append(to.Route, restored)
+		})
 	}
 	if redirect := from.Redirect; redirect != nil {
 		to.Redirect = &v1alpha1.HTTPRedirect{
-			URI: redirect.URI, Authority: redirect.Authority, Scheme: redirect.Scheme,
+			URI: redirect.URI, PrefixRewrite: redirect.PrefixRewrite, Authority: redirect.Authority, Scheme: redirect.Scheme,
 			Port: int32(redirect.Port), RedirectCode: int32(redirect.Code),
 		}
 		switch {
@@ -84,6 +115,18 @@ func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
 		}
 	}
 	return to
+}
+
+func restoreDestination(from *mesh.Destination) v1alpha1.Destination {
+	to := v1alpha1.Destination{Host: from.Host, Subset: from.Subset, Labels: from.Labels}
+	if from.Port != 0 {
+		to.Port = &v1alpha1.PortSelector{Number: int32(from.Port)}
+	}
+	return to
+}
+
+func restorePercent(from float64) *v1alpha1.Percent {
+	return &v1alpha1.Percent{Value: v1alpha1.Double(from)}
 }
 
 func restoreMatch(from *mesh.StringMatch) *v1alpha1.StringMatch {
@@ -121,7 +164,11 @@ func restoreHeaders(from mesh.HeaderOperations) *v1alpha1.Headers {
 		}
 		return to
 	}
-	return &v1alpha1.Headers{Request: change(from.Request), Response: change(from.Response)}
+	to := &v1alpha1.Headers{Request: change(from.Request), Response: change(from.Response)}
+	if from.Authority != "" {
+		to.Request.Set["host"] = from.Authority
+	}
+	return to
 }
 
 func restoreDuration(from time.Duration) *v1alpha1.Duration {
@@ -164,6 +211,7 @@ func filled(namespace string, given v1alpha1.VirtualServiceSpec) v1alpha1.Virtua
 				}
 			}
 		}
+		fillActions(namespace, route, full)
 		if route.Redirect != nil {
 			route.Redirect.RedirectCode = cmp.Or(route.Redirect.RedirectCode, 301)
 		}
@@ -185,6 +233,52 @@ func filled(namespace string, given v1alpha1.VirtualServiceSpec) v1alpha1.Virtua
 		}
 	}
 	return spec
+}
+
+// fillActions puts older spellings into the newer ones.
+func fillActions(namespace string, route *v1alpha1.HTTPRoute, full func(string) string) {
+	if route.Delegate != nil {
+		route.Delegate.Namespace = cmp.Or(route.Delegate.Namespace, namespace)
+	}
+	percent := func(exact *v1alpha1.Percent, whole ...*int32) *v1alpha1.Percent {
+		if number := cmp.Or(whole...); exact == nil && number != nil {
+			exact = &v1alpha1.Percent{Value: v1alpha1.Double(*number)}
+		}
+		return cmp.Or(exact, &v1alpha1.Percent{Value: 100})
+	}
+	if fault := route.Fault; fault != nil {
+		if delay := fault.Delay; delay != nil {
+			delay.Percentage, delay.Percent, delay.FixedDelay = percent(delay.Percentage, delay.Percent), nil, filledDuration(delay.FixedDelay)
+		}
+		if abort := fault.Abort; abort != nil {
+			abort.Percentage = percent(abort.Percentage)
+			if number, found := validate.GRPCStatus(abort.GRPCStatus); found {
+				abort.GRPCStatus = strconv.Itoa(int(number))
+			}
+		}
+	}
+	if route.Mirror != nil {
+		route.Mirrors = []v1alpha1.HTTPMirrorPolicy{{
+			Destination: *route.Mirror, Percentage: percent(route.MirrorPercentage, route.MirrorPercent, route.MirrorPercentUnderscore),
+		}}
+	}
+	route.Mirror, route.MirrorPercentage, route.MirrorPercent, route.MirrorPercentUnderscore = nil, nil, nil, nil
+	route.Mirrors = slices.DeleteFunc(route.Mirrors, func(mirror v1alpha1.HTTPMirrorPolicy) bool { return percent(mirror.Percentage).Value == 0 })
+	for i := range route.Mirrors {
+		mirror := &route.Mirrors[i]
+		mirror.Destination.Host, mirror.Percentage = full(mirror.Destination.Host), percent(mirror.Percentage)
+	}
+	if cors := route.CORSPolicy; cors != nil {
+		if len(cors.AllowOrigins) == 0 {
+			for _, origin := range cors.AllowOrigin {
+				cors.AllowOrigins = append(cors.AllowOrigins, v1alpha1.StringMatch{Exact: &origin})
+			}
+		}
+		cors.AllowOrigin, cors.MaxAge = nil, filledDuration(cors.MaxAge)
+		if cors.UnmatchedPreflights != "IGNORE" {
+			cors.UnmatchedPreflights = ""
+		}
+	}
 }
 
 func filledDuration(given *v1alpha1.Duration) *v1alpha1.Duration {

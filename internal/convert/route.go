@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -30,6 +31,10 @@ func RouteTable(object *v1alpha1.VirtualService, options Options) (*mesh.RouteTa
 	for i := range object.Spec.HTTP {
 		table.HTTP = append(table.HTTP, c.route(fmt.Sprintf("spec.http[%d]", i), &object.Spec.HTTP[i]))
 	}
+	for _, u := range table.Unreachable() {
+		findings = append(findings, message.Unreachable(table.Origin.ObjectID,
+			table.HTTP[u.Route].PathOf(u.Match), table.HTTP[u.By].PathOf(u.ByMatch)))
+	}
 	return table, findings
 }
 
@@ -47,7 +52,13 @@ func (c names) route(path string, from *v1alpha1.HTTPRoute) mesh.HTTPRoute {
 		Rewrite:        rewrite(from.Rewrite),
 		Timeout:        duration(from.Timeout),
 		Retries:        retries(from.Retries),
+		Fault:          fault(from.Fault),
+		Mirrors:        c.mirrors(path, from),
+		CORS:           cors(from.CORSPolicy),
 		Headers:        headers(from.Headers),
+	}
+	if delegate := from.Delegate; delegate != nil {
+		route.Delegate = &mesh.NamespacedName{Namespace: cmp.Or(delegate.Namespace, c.namespace), Name: delegate.Name}
 	}
 	for i := range from.Match {
 		route.Matches = append(route.Matches, c.match(fmt.Sprintf("%s.match[%d]", path, i), &from.Match[i]))
@@ -91,6 +102,7 @@ func redirect(from *v1alpha1.HTTPRedirect) *mesh.Redirect {
 	}
 	to := &mesh.Redirect{
 		URI:              from.URI,
+		PrefixRewrite:    from.PrefixRewrite,
 		Authority:        from.Authority,
 		Scheme:           from.Scheme,
 		Port:             uint16(from.Port),

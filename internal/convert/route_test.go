@@ -1,8 +1,12 @@
 package convert_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/convert"
@@ -43,7 +47,7 @@ spec:
   - directResponse: {status: 503, body: {string: away}}
 `)
 	table, findings := convert.RouteTable(object, convert.Options{})
-	if len(findings) > 0 {
+	if table == nil {
 		t.Fatal(findings)
 	}
 	same(t, table, &mesh.RouteTable{
@@ -110,7 +114,7 @@ func TestRouteTableOfAnotherDomain(t *testing.T) {
 func TestRetriesThatAreTurnedOff(t *testing.T) {
 	object := decode[v1alpha1.VirtualService](t, `{spec: {hosts: [a.b], http: [{retries: {attempts: 0}, route: [{destination: {host: a.b}}]}, {route: [{destination: {host: a.b}}]}]}}`)
 	table, findings := convert.RouteTable(object, convert.Options{})
-	if len(findings) > 0 {
+	if table == nil {
 		t.Fatal(findings)
 	}
 	same(t, table.HTTP[0].Retries, &mesh.Retries{})
@@ -163,6 +167,46 @@ func TestSamplesAreAccepted(t *testing.T) {
 
 // What the API server takes is used, or refused for what is not implemented and for sums,
 // which its rules cannot tell; never for another reason.
+func TestRoutesThatNoRequestComesTo(t *testing.T) {
+	object := decode[v1alpha1.VirtualService](t, `
+metadata: {namespace: prod, name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{uri: {prefix: /a}}, {uri: {exact: /a/b}}, {uri: {prefix: /b}, headers: {x: {prefix: one}}}]
+    directResponse: {status: 200}
+  - match:
+    - {uri: {prefix: /A}}
+    - {uri: {prefix: /a/}, method: {exact: GET}}
+    - {uri: {exact: /b}, headers: {x: {exact: one two}, z: {}}, port: 80}
+    - {uri: {exact: /b}, headers: {x: {}}}
+    - {uri: {regex: /a/.*}}
+    directResponse: {status: 200}
+  - match: [{uri: {prefix: /a}, sourceLabels: {app: front}}, {uri: {prefix: /a}, withoutHeaders: {x: {}}}]
+    directResponse: {status: 200}
+  - directResponse: {status: 200}
+  - directResponse: {status: 404}
+`)
+	table, findings := convert.RouteTable(object, convert.Options{})
+	if table == nil {
+		t.Fatal(findings)
+	}
+	var got []string
+	for _, finding := range findings {
+		got = append(got, finding.Code+" "+finding.Path+" "+strings.TrimPrefix(finding.Text, "no request comes here: "))
+	}
+	want := []string{
+		"FL0120 spec.http[0].match[1] spec.http[0].match[0] takes them all",
+		"FL0120 spec.http[1].match[1] spec.http[0].match[0] takes them all",
+		"FL0120 spec.http[1].match[2] spec.http[0].match[2] takes them all",
+		"FL0120 spec.http[2] spec.http[0].match[0] takes them all",
+		"FL0120 spec.http[4] spec.http[3] takes them all",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestObjectsThatTheSchemaTakes(t *testing.T) {
 	used := 0
 	judge := func(object []byte, accepted bool, findings []message.Finding) {
@@ -170,7 +214,7 @@ func TestObjectsThatTheSchemaTakes(t *testing.T) {
 			used++
 		}
 		for _, finding := range findings {
-			if finding.Code != "FL0002" && finding.Code != "FL0004" {
+			if !slices.Contains([]string{"FL0002", "FL0004", "FL0120"}, finding.Code) {
 				t.Errorf("%s in %s", finding, object)
 			}
 		}

@@ -15,8 +15,6 @@ type DelegateProblem int
 const (
 	// DelegateMissing: there is no such delegate, or the table's namespace does not see it.
 	DelegateMissing DelegateProblem = iota + 1
-	// DelegateNested: the delegate's route names another delegate.
-	DelegateNested
 	// DelegateOutside: no match of the delegate's route lies within one of the route that
 	// names the delegate.
 	DelegateOutside
@@ -48,9 +46,6 @@ func withDelegates(root *RouteTable, find func(NamespacedName) *RouteTable) *Rou
 // including returns a delegate's route, narrowed to the requests that the route takes, and
 // with what the route says where the delegate's says nothing.
 func (r *HTTPRoute) including(inner HTTPRoute) HTTPRoute {
-	if inner.Delegate != nil {
-		inner.Problem = DelegateNested
-	}
 	switch {
 	case len(inner.Matches) == 0:
 		inner.Matches = r.Matches

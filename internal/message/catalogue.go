@@ -163,13 +163,10 @@ func Unreachable(object mesh.ObjectID, path, by string) Finding {
 		"no request comes here: "+by+" takes them all", "put the more special match first, or remove this one")
 }
 
-// DelegateNotUsed says that a delegate's routes are not there (FL0121).
-func DelegateNotUsed(object mesh.ObjectID, path string, delegate mesh.NamespacedName, nested bool) Finding {
-	text := fmt.Sprintf("there is no VirtualService %s without hosts that this namespace sees", delegate)
-	if nested {
-		text = fmt.Sprintf("a delegate leaves requests to %s: one level only is followed", delegate)
-	}
-	return codeDelegate.finding(object, path, text,
+// DelegateNotFound says that a delegate's routes are not there (FL0121).
+func DelegateNotFound(object mesh.ObjectID, path string, delegate mesh.NamespacedName) Finding {
+	return codeDelegate.finding(object, path,
+		fmt.Sprintf("there is no VirtualService %s without hosts that this namespace sees", delegate),
 		"create it, or correct namespace and name; until then requests are answered 503")
 }
 

@@ -48,11 +48,10 @@ var findings = map[string]message.Finding{
 	"NoMutualTLS":         message.NoMutualTLS(object, "spec.a", "reviews.prod.svc.cluster.local", "10.0.0.1:80"),
 	"RoutedHostShort":     message.RoutedHostShort(object, "spec.a", "reviews.prod", "reviews.prod.svc.cluster.local"),
 
-	"Unreachable":           message.Unreachable(object, "spec.a", "spec.http[0]"),
-	"DelegateNotUsed":       message.DelegateNotUsed(object, "spec.a", mesh.NamespacedName{Namespace: "prod", Name: "routes"}, false),
-	"DelegateNotUsedNested": message.DelegateNotUsed(object, "spec.a", mesh.NamespacedName{Namespace: "prod", Name: "routes"}, true),
-	"DelegateOutside":       message.DelegateOutside(object, "spec.a", object),
-	"RuleClaimed":           message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
+	"Unreachable":      message.Unreachable(object, "spec.a", "spec.http[0]"),
+	"DelegateNotFound": message.DelegateNotFound(object, "spec.a", mesh.NamespacedName{Namespace: "prod", Name: "routes"}),
+	"DelegateOutside":  message.DelegateOutside(object, "spec.a", object),
+	"RuleClaimed":      message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
 	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),

@@ -154,9 +154,9 @@ var (
 	}
 	codeDelegate = Entry{
 		Code: "FL0121", Reason: ReasonDelegateNotFound, Topic: References,
-		Title: "a delegate cannot be used",
-		Cause: "`delegate` names a VirtualService that does not exist, that is not visible to the object's namespace, that has hosts, or whose route names a delegate itself: one level only is followed. Requests for it are answered 503; the object's other routes serve.",
-		Fix:   "Create the VirtualService without `hosts`, correct the name, or put the routes of a delegate's delegate into it.",
+		Title: "there is no such delegate",
+		Cause: "`delegate` names a VirtualService that does not exist, that is not visible to the object's namespace, or that has hosts. Requests that are left to it are answered 503; the object's other routes serve.",
+		Fix:   "Create the VirtualService without `hosts`, or correct namespace and name.",
 	}
 	codeDelegateOutside = Entry{
 		Code: "FL0122", Reason: ReasonUnreachable, Topic: References,

@@ -37,12 +37,10 @@ func (p *portRoutes) action(route *mesh.HTTPRoute) routeAction {
 		p.largestBody = max(p.largestBody, len(route.DirectResponse.Body))
 		return routeAction{respond: directResponse(route.DirectResponse)}
 	}
-	var forward *routev3.RouteAction
-	if route.Problem == 0 {
-		forward = p.forward(route)
-	} else {
-		p.find(message.DelegateNotUsed(p.object, route.Path+".delegate", *route.Delegate, route.Problem == mesh.DelegateNested))
+	if route.Problem == mesh.DelegateMissing {
+		p.find(message.DelegateNotFound(p.object, route.Path+".delegate", *route.Delegate))
 	}
+	forward := p.forward(route)
 	if forward == nil {
 		return routeAction{respond: &routev3.DirectResponseAction{Status: http.StatusServiceUnavailable}}
 	}

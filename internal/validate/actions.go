@@ -19,9 +19,13 @@ const maxBody = 1 << 20
 func (c *checker) redirect(path *field.Path, redirect *v1alpha1.HTTPRedirect) {
 	if redirect.URI == "" && redirect.PrefixRewrite == "" && redirect.Authority == "" &&
 		redirect.Scheme == "" && redirect.Port == 0 && redirect.DerivePort == "" {
-		c.conflict(path, "it changes nothing", "set uri, authority, scheme, port or derivePort")
+		c.conflict(path, "it changes nothing", "set uri, prefixRewrite, authority, scheme, port or derivePort")
+	}
+	if redirect.URI != "" && redirect.PrefixRewrite != "" {
+		c.conflict(path, "uri and prefixRewrite are both set", "set one of them")
 	}
 	c.newPath(path.Child("uri"), redirect.URI)
+	c.newPath(path.Child("prefixRewrite"), redirect.PrefixRewrite)
 	c.authority(path.Child("authority"), redirect.Authority)
 	if redirect.Port != 0 {
 		c.port(path.Child("port"), redirect.Port)

@@ -28,7 +28,7 @@ func TestRedirects(t *testing.T) {
 		`authority: "a@b"`:                        {"FL0001 " + at + ".authority"},
 		`scheme: ftp`:                             {"FL0001 " + at + ".scheme"},
 		`uri: /a, redirectCode: 304`:              {"FL0001 " + at + ".redirectCode"},
-		`prefixRewrite: /a`:                       {"FL0002 " + at + ".prefixRewrite"},
+		`prefixRewrite: /a`:                       {"FL0007 " + at + ".prefixRewrite"},
 	} {
 		t.Run(redirect, func(t *testing.T) {
 			judge(t, `{hosts: [reviews], http: [{redirect: {`+redirect+`}}]}`, want...)
@@ -109,13 +109,53 @@ func TestHeaders(t *testing.T) {
 		`request: {add: {x-a: "a%20b"}}`:              {"FL0006 " + at + ".request.add[x-a]"},
 		`request: {set: {x-a: "%lower%"}}`:            {"FL0006 " + at + ".request.set[x-a]"},
 		`response: {set: {x-a: "a\nb"}}`:              {"FL0006 " + at + ".response.set[x-a]"},
-		`request: {set: {":authority": a}}`:           {"FL0005 " + at + ".request.set[:authority]"},
+		`request: {set: {":authority": "a:80"}}`:      nil,
+		`request: {set: {host: "a b"}}`:               {"FL0001 " + at + ".request.set[host]"},
+		`request: {set: {host: ""}}`:                  {"FL0006 " + at + ".request.set[host]"},
+		`request: {set: {host: a, Host: b}}`:          {"FL0008 " + at + ".request.set[host]"},
+		`response: {set: {host: a}}`:                  {"FL0005 " + at + ".response.set[host]"},
 		`request: {add: {Host: a}}`:                   {"FL0005 " + at + ".request.add[Host]"},
 		`response: {remove: [x-a, "x b", ":status"]}`: {"FL0005 " + at + ".response.remove[1]", "FL0005 " + at + ".response.remove[2]"},
 		`request: {set: {x-a: b, X-A: c}}`:            {"FL0008 " + at + ".request.set[x-a]"},
 	} {
 		t.Run(headers, func(t *testing.T) {
 			judge(t, `{hosts: [reviews], http: [{headers: {`+headers+`}, `+toReviews+`}]}`, want...)
+		})
+	}
+}
+
+// Each goes beside a route.
+func TestFaultsMirrorsAndCORS(t *testing.T) {
+	for fields, want := range map[string][]string{
+		`fault: {delay: {fixedDelay: 1s, percentage: {value: 0.1}}, abort: {httpStatus: 503, percentage: {value: 100}}}`: nil,
+		`fault: {abort: {grpcStatus: unavailable}}`:                   nil,
+		`fault: {abort: {grpcStatus: "16"}}`:                          nil,
+		`fault: {}`:                                                   {"FL0007 spec.http[0].fault"},
+		`fault: {delay: {percent: 101}}`:                              {"FL0007 spec.http[0].fault.delay", "FL0001 spec.http[0].fault.delay.percent"},
+		`fault: {delay: {fixedDelay: x, percentage: {value: 100.1}}}`: {"FL0001 spec.http[0].fault.delay.fixedDelay", "FL0001 spec.http[0].fault.delay.percentage.value"},
+		`fault: {delay: {exponentialDelay: 1s}}`:                      {"FL0002 spec.http[0].fault.delay.exponentialDelay"},
+		`fault: {abort: {http2Error: REFUSED_STREAM}}`:                {"FL0002 spec.http[0].fault.abort.http2Error"},
+		`fault: {abort: {}}`:                                          {"FL0007 spec.http[0].fault.abort"},
+		`fault: {abort: {httpStatus: 500, grpcStatus: "1"}}`:          {"FL0007 spec.http[0].fault.abort"},
+		`fault: {abort: {httpStatus: 600}}`:                           {"FL0001 spec.http[0].fault.abort.httpStatus"},
+		`fault: {abort: {grpcStatus: "17"}}`:                          {"FL0001 spec.http[0].fault.abort.grpcStatus"},
+
+		`mirror: {host: a}, mirrorPercentage: {value: 1.5}`:                       {},
+		`mirrors: [{destination: {host: a, subset: v1}, percentage: {value: 0}}]`: nil,
+		`mirror: {host: a}, mirrors: [{destination: {host: b}}]`:                  {"FL0007 spec.http[0].mirror"},
+		`mirrors: [{destination: {host: "a b"}, percentage: {value: -1}}]`:        {"FL0001 spec.http[0].mirrors[0].destination.host", "FL0001 spec.http[0].mirrors[0].percentage.value"},
+		`mirror: {host: a, subset: v1, labels: {a: b}}, mirror_percent: -1`:       {"FL0007 spec.http[0].mirror", "FL0001 spec.http[0].mirror.percent"},
+		`mirrorPercent: 7`: {"FL0007 spec.http[0]"},
+
+		`corsPolicy: {allowOrigins: [{exact: "*"}, {regex: a.*}], allowMethods: [GET, "*"], allowHeaders: [x-a], exposeHeaders: ["*"], maxAge: 24h, allowCredentials: false}`: nil,
+		`corsPolicy: {allowOrigins: [{}, {regex: "("}]}`: {"FL0007 spec.http[0].corsPolicy.allowOrigins[0]", "FL0003 spec.http[0].corsPolicy.allowOrigins[1].regex"},
+		`corsPolicy: {allowMethods: ["GET,PUT"], allowHeaders: [""], exposeHeaders: ["a b"]}`: {
+			"FL0001 spec.http[0].corsPolicy.allowHeaders[0]", "FL0001 spec.http[0].corsPolicy.allowMethods[0]", "FL0001 spec.http[0].corsPolicy.exposeHeaders[0]",
+		},
+		`corsPolicy: {maxAge: 1500ms, unmatchedPreflights: DROP}`: {"FL0001 spec.http[0].corsPolicy.maxAge", "FL0001 spec.http[0].corsPolicy.unmatchedPreflights"},
+	} {
+		t.Run(fields, func(t *testing.T) {
+			judge(t, `{hosts: [reviews], http: [{`+fields+`, `+toReviews+`}]}`, want...)
 		})
 	}
 }

@@ -27,8 +27,31 @@ func (c *checker) headers(path *field.Path, headers *v1alpha1.Headers) {
 	if headers == nil {
 		return
 	}
-	c.headerOperations(path.Child("request"), headers.Request)
+	if request := headers.Request; request != nil {
+		request = request.DeepCopy()
+		c.newHost(path.Child("request", "set"), request.Set)
+		c.headerOperations(path.Child("request"), request)
+	}
 	c.headerOperations(path.Child("response"), headers.Response)
+}
+
+// newHost checks the header that is another host for requests, and takes it from the others.
+func (c *checker) newHost(path *field.Path, set map[string]string) {
+	first := ""
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if lower := strings.ToLower(name); lower != "host" && lower != ":authority" {
+			continue
+		}
+		if first != "" {
+			c.add(message.Repeated(c.object, path.Key(name).String(), fmt.Sprintf("%q", name), fmt.Sprintf("%q", first)))
+		}
+		first = name
+		if set[name] == "" {
+			c.add(message.HeaderValue(c.object, path.Key(name).String(), "a request has a host", "write a host, with or without a port"))
+		}
+		c.authority(path.Key(name), set[name])
+		delete(set, name)
+	}
 }
 
 func (c *checker) headerOperations(path *field.Path, operations *v1alpha1.HeaderOperations) {
@@ -60,7 +83,7 @@ func (c *checker) headerValues(path *field.Path, values map[string]string) {
 // of pseudo-headers and of host (see its page "Custom request/response headers").
 func (c *checker) changedHeader(path *field.Path, name string) {
 	if strings.HasPrefix(name, ":") || strings.EqualFold(name, "host") {
-		c.add(message.HeaderName(c.object, path.String(), fmt.Sprintf("%q cannot be changed among headers", name), "use rewrite.authority for the host and rewrite.uri for the path"))
+		c.add(message.HeaderName(c.object, path.String(), fmt.Sprintf("%q cannot be changed among headers", name), "set it in request.set for the host, and use rewrite.uri for the path"))
 		return
 	}
 	c.headerName(path, name)

@@ -15,16 +15,8 @@ import (
 // is not accepted. Whoever implements a field removes its line.
 var unimplemented = map[string][]string{
 	kindVirtualService: {
-		"spec.http[].corsPolicy",
-		"spec.http[].delegate",
-		"spec.http[].fault",
-		"spec.http[].match[].statPrefix",
-		"spec.http[].mirror",
-		"spec.http[].mirrorPercent",
-		"spec.http[].mirrorPercentage",
-		"spec.http[].mirror_percent",
-		"spec.http[].mirrors",
-		"spec.http[].redirect.prefixRewrite",
+		"spec.http[].fault.abort.http2Error",
+		"spec.http[].fault.delay.exponentialDelay",
 		"spec.tcp",
 		"spec.tls",
 	},
@@ -66,7 +58,7 @@ var partial = map[string]map[string]string{
 	kindVirtualService: {
 		"spec.gateways[]":                "only `mesh`",
 		"spec.http[].match[].gateways[]": "only `mesh`",
-		"spec.hosts[]":                   "no IP addresses. Without hosts the object is a delegate, which is not implemented",
+		"spec.hosts[]":                   "no IP addresses",
 	},
 	kindGateway: {
 		"spec.servers[].bind": "IP addresses; no Unix sockets",
@@ -84,7 +76,11 @@ var partial = map[string]map[string]string{
 // differences says where an implemented field is stricter than, or other than, its source.
 var differences = map[string]map[string]string{
 	kindVirtualService: {
-		"spec.http[].headers":                    "`request` is refused beside `redirect` and `directResponse`, where Istio ignores it; changing `host` or a name that begins with `:` is refused: `rewrite.authority` and `rewrite.uri` do that",
+		"spec.http[].corsPolicy":                 "works beside `redirect` and `directResponse`, too",
+		"spec.http[].delegate":                   "requests for a delegate that does not exist are answered 503; Istio goes on to the next route. Of a delegate's match, everything but the path may say anything beside what the naming match says, and a request has to meet both",
+		"spec.http[].fault":                      "`delay.exponentialDelay` and `abort.http2Error` are refused: Envoy cannot; Istio ignores them",
+		"spec.http[].mirrors":                    "refused beside `redirect` and `directResponse`, where Istio ignores it, as `mirror` is",
+		"spec.http[].headers":                    "`request` is refused beside `redirect` and `directResponse`, where Istio ignores it; a name that begins with `:` is refused, but for `:authority` in `request.set`, which as `host` is another host for the request; `add` and `remove` refuse both",
 		"spec.http[].match[].headers":            "the names `uri`, `scheme`, `method` and `authority` are refused; Istio ignores them",
 		"spec.http[].match[].ignoreUriCase":      "refused with `uri.regex` and without `uri`, where Istio ignores it",
 		"spec.http[].match[].withoutHeaders":     "as `headers`",

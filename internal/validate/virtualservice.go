@@ -3,6 +3,7 @@ package validate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -28,17 +29,22 @@ func VirtualService(object *v1alpha1.VirtualService, options Options) []message.
 	if len(object.Spec.HTTP)+len(object.Spec.TLS)+len(object.Spec.TCP) == 0 {
 		c.invalid(spec, "there is no route", "set at least one route in http")
 	}
+	isDelegate := len(object.Spec.Hosts) == 0
+	if isDelegate && len(object.Spec.Gateways)+len(object.Spec.TLS)+len(object.Spec.TCP) > 0 {
+		c.conflict(spec, "without hosts the object is a delegate, which has routes in http and nothing else", "set hosts, or remove gateways, tls and tcp")
+	}
 	for i, route := range object.Spec.HTTP {
-		c.httpRoute(spec.Child("http").Index(i), &route)
+		path := spec.Child("http").Index(i)
+		c.httpRoute(path, &route)
+		if isDelegate && route.Delegate != nil {
+			c.conflict(path.Child("delegate"), "without hosts the object is a delegate itself, and one level only is followed", "put the routes here")
+		}
 	}
 	return message.Sort(c.findings)
 }
 
 // hosts checks the hosts that an object routes.
 func (c *checker) hosts(path *field.Path, hosts []string) {
-	if len(hosts) == 0 {
-		c.notImplemented(path, "an object without hosts is a delegate, and delegates are", "set hosts, or put the routes into the object that delegates")
-	}
 	seen := map[string]string{}
 	for i, host := range hosts {
 		at := path.Index(i)
@@ -71,12 +77,19 @@ func (c *checker) gateways(path *field.Path, gateways []string) {
 
 func (c *checker) httpRoute(path *field.Path, route *v1alpha1.HTTPRoute) {
 	c.oneAction(path, route)
+	if route.Delegate != nil {
+		c.delegate(path.Child("delegate"), route.Delegate)
+	}
 	for i := range route.Match {
 		c.match(path.Child("match").Index(i), &route.Match[i])
 	}
 	c.destinations(path.Child("route"), route.Route)
 	if route.Redirect != nil {
 		c.redirect(path.Child("redirect"), route.Redirect)
+		notPrefix := func(match v1alpha1.HTTPMatchRequest) bool { return match.URI == nil || match.URI.Prefix == "" }
+		if route.Redirect.PrefixRewrite != "" && (len(route.Match) == 0 || slices.ContainsFunc(route.Match, notPrefix)) {
+			c.conflict(path.Child("redirect", "prefixRewrite"), "it replaces a matched prefix", "give every match a uri.prefix, or use redirect.uri")
+		}
 	}
 	if route.DirectResponse != nil {
 		c.directResponse(path.Child("directResponse"), route.DirectResponse)
@@ -90,6 +103,13 @@ func (c *checker) httpRoute(path *field.Path, route *v1alpha1.HTTPRoute) {
 	if route.Retries != nil {
 		c.retries(path.Child("retries"), route.Retries)
 	}
+	if route.Fault != nil {
+		c.fault(path.Child("fault"), route.Fault)
+	}
+	c.mirrors(path, route)
+	if route.CORSPolicy != nil {
+		c.cors(path.Child("corsPolicy"), route.CORSPolicy)
+	}
 	c.headers(path.Child("headers"), route.Headers)
 }
 
@@ -102,7 +122,7 @@ func (c *checker) oneAction(path *field.Path, route *v1alpha1.HTTPRoute) {
 		}
 	}
 	if actions != 1 {
-		c.conflict(path, fmt.Sprintf("%d actions are set", actions), "set exactly one of route, redirect and directResponse")
+		c.conflict(path, fmt.Sprintf("%d actions are set", actions), "set exactly one of route, redirect, directResponse and delegate")
 		return
 	}
 	if len(route.Route) > 0 || route.Delegate != nil {
@@ -118,8 +138,24 @@ func (c *checker) oneAction(path *field.Path, route *v1alpha1.HTTPRoute) {
 	if route.Retries != nil {
 		c.conflict(path.Child("retries"), "they apply to requests that are forwarded", fix)
 	}
+	if route.Fault != nil {
+		c.conflict(path.Child("fault"), "it applies to requests that are forwarded", fix)
+	}
+	if route.Mirror != nil || len(route.Mirrors) > 0 {
+		c.conflict(path, "mirrors apply to requests that are forwarded", fix)
+	}
 	if route.Headers != nil && route.Headers.Request != nil {
 		c.conflict(path.Child("headers", "request"), "it applies to requests that are forwarded", fix)
+	}
+}
+
+// delegate checks the name of another object.
+func (c *checker) delegate(path *field.Path, delegate *v1alpha1.Delegate) {
+	if len(validation.IsDNS1123Subdomain(delegate.Name)) > 0 {
+		c.invalid(path.Child("name"), fmt.Sprintf("%q is not the name of a VirtualService", delegate.Name), "name one without hosts")
+	}
+	if delegate.Namespace != "" && len(validation.IsDNS1123Label(delegate.Namespace)) > 0 {
+		c.invalid(path.Child("namespace"), fmt.Sprintf("%q is not a namespace's name", delegate.Namespace), "name one namespace, or remove it")
 	}
 }
 

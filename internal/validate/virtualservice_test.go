@@ -52,7 +52,7 @@ func TestHosts(t *testing.T) {
 		`["*", "*.example.com", "*-eu.example.com"]`: nil,
 		`["*.", "a.*", "**"]`:                        {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
 		`[192.0.2.7, "2001:db8::7"]`:                 {"FL0002 spec.hosts[0]", "FL0002 spec.hosts[1]"},
-		`[]`:                                         {"FL0002 spec.hosts"},
+		`[]`:                                         nil,
 		`["a b", "http://a", "a:80"]`:                {"FL0001 spec.hosts[0]", "FL0001 spec.hosts[1]", "FL0001 spec.hosts[2]"},
 		`[""]`:                                       {"FL0001 spec.hosts[0]"},
 		`[reviews, b, reviews]`:                      {"FL0008 spec.hosts[2]"},
@@ -92,6 +92,8 @@ func TestWhereAnObjectApplies(t *testing.T) {
 		})
 	}
 	judge(t, `{hosts: [reviews]}`, "FL0001 spec")
+	judge(t, `{http: [{delegate: {name: other}}]}`, "FL0007 spec.http[0].delegate")
+	judge(t, `{gateways: [mesh], http: [{`+toReviews+`}]}`, "FL0007 spec")
 	judge(t, `{hosts: [reviews], tcp: [{route: []}]}`, "FL0002 spec.tcp")
 }
 
@@ -101,26 +103,28 @@ func TestRoutes(t *testing.T) {
 		route string
 		want  []string
 	}{
-		"one action":    {`route: [{destination: {host: reviews}}]`, nil},
-		"no action":     {`timeout: 1s`, []string{"FL0007 spec.http[0]"}},
-		"two actions":   {`redirect: {uri: /a}, directResponse: {status: 200}`, []string{"FL0007 spec.http[0]"}},
-		"an empty list": {`route: []`, []string{"FL0007 spec.http[0]"}},
-		"a delegate":    {`delegate: {name: other}`, []string{"FL0002 spec.http[0].delegate"}},
+		"one action":                {`route: [{destination: {host: reviews}}]`, nil},
+		"no action":                 {`timeout: 1s`, []string{"FL0007 spec.http[0]"}},
+		"two actions":               {`redirect: {uri: /a}, directResponse: {status: 200}`, []string{"FL0007 spec.http[0]"}},
+		"an empty list":             {`route: []`, []string{"FL0007 spec.http[0]"}},
+		"a delegate":                {`delegate: {name: other}, timeout: 1s`, nil},
+		"a delegate without a name": {`delegate: {namespace: "*"}`, []string{"FL0001 spec.http[0].delegate.name", "FL0001 spec.http[0].delegate.namespace"}},
+		"a delegate beside a route": {toReviews + `, delegate: {name: other}`, []string{"FL0007 spec.http[0]"}},
 
-		"what is not implemented, each named once": {
-			toReviews + `, fault: {abort: {httpStatus: 500}}, mirror: {host: a}, mirrors: [{destination: {host: a}}], mirrorPercent: 0,
-			mirror_percent: 1, mirrorPercentage: {value: 1}, corsPolicy: {}, match: [{statPrefix: a}, {}, {statPrefix: b}]`,
-			[]string{
-				"FL0002 spec.http[0].corsPolicy", "FL0002 spec.http[0].fault", "FL0002 spec.http[0].match[0].statPrefix", "FL0002 spec.http[0].match[2].statPrefix",
-				"FL0002 spec.http[0].mirror", "FL0002 spec.http[0].mirrorPercent", "FL0002 spec.http[0].mirrorPercentage",
-				"FL0002 spec.http[0].mirror_percent", "FL0002 spec.http[0].mirrors",
-			},
+		"what is not implemented": {
+			toReviews + `, fault: {delay: {exponentialDelay: 1s}}`, []string{"FL0002 spec.http[0].fault.delay.exponentialDelay"},
 		},
 		"empty lists of what is not implemented": {toReviews + `, mirrors: []`, nil},
+		"a prefix for a redirect":                {`match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b}`, nil},
+		"a prefix for a redirect of other paths": {
+			`match: [{uri: {prefix: /a}}, {uri: {exact: /b}}], redirect: {prefixRewrite: b, uri: /c}`,
+			[]string{"FL0007 spec.http[0].redirect", "FL0001 spec.http[0].redirect.prefixRewrite", "FL0007 spec.http[0].redirect.prefixRewrite"},
+		},
 
 		"an answer of the proxy's own, and what only forwarding has": {
-			`directResponse: {status: 200}, rewrite: {uri: /a}, timeout: 1s, retries: {attempts: 1}, headers: {request: {set: {a: b}}, response: {set: {a: b}}}`,
-			[]string{"FL0007 spec.http[0].headers.request", "FL0007 spec.http[0].retries", "FL0007 spec.http[0].rewrite", "FL0007 spec.http[0].timeout"},
+			`directResponse: {status: 200}, rewrite: {uri: /a}, timeout: 1s, retries: {attempts: 1}, headers: {request: {set: {a: b}}, response: {set: {a: b}}},
+			fault: {abort: {httpStatus: 500}}, mirror: {host: a}, corsPolicy: {}`,
+			[]string{"FL0007 spec.http[0]", "FL0007 spec.http[0].fault", "FL0007 spec.http[0].headers.request", "FL0007 spec.http[0].retries", "FL0007 spec.http[0].rewrite", "FL0007 spec.http[0].timeout"},
 		},
 
 		"weights that are no percentages":  {`route: [{destination: {host: a}, weight: 3}, {destination: {host: b}, weight: 1}]`, nil},
