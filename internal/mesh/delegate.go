@@ -48,7 +48,10 @@ func withDelegates(root *RouteTable, find func(NamespacedName) *RouteTable) *Rou
 func (r *HTTPRoute) including(inner HTTPRoute) HTTPRoute {
 	switch {
 	case len(inner.Matches) == 0:
-		inner.Matches = r.Matches
+		inner.Matches = slices.Clone(r.Matches)
+		for i := range inner.Matches {
+			inner.Matches[i].Path = inner.Path // where the delegate stands for them
+		}
 	case len(r.Matches) > 0:
 		var matches []HTTPMatch
 		for _, outer := range r.Matches {
@@ -64,9 +67,6 @@ func (r *HTTPRoute) including(inner HTTPRoute) HTTPRoute {
 		inner.Matches = matches
 	}
 	inner.Name = strings.Trim(r.Name+"-"+inner.Name, "-")
-	if inner.CORS == nil {
-		inner.CORS = r.CORS
-	}
 	forwards := len(inner.Destinations) > 0
 	if inner.Headers.isEmpty() {
 		inner.Headers = r.Headers
@@ -90,6 +90,9 @@ func (r *HTTPRoute) forwardedAs(other *HTTPRoute) {
 	}
 	if r.Retries == nil {
 		r.Retries = other.Retries
+	}
+	if r.CORS == nil {
+		r.CORS = other.CORS
 	}
 	if r.Fault == nil {
 		r.Fault = other.Fault

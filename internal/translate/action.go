@@ -72,9 +72,6 @@ func (p *portRoutes) forward(route *mesh.HTTPRoute) *routev3.RouteAction {
 		RetryPolicy:           retryPolicy(route.Retries),
 		RequestMirrorPolicies: p.mirrors(route.Mirrors),
 	}
-	if route.Headers.Authority != "" {
-		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: route.Headers.Authority}
-	}
 	if route.NoUpgrade {
 		action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: webSocket, Enabled: wrapperspb.Bool(false)}}
 	}
@@ -86,6 +83,9 @@ func (p *portRoutes) forward(route *mesh.HTTPRoute) *routev3.RouteAction {
 			continue
 		}
 		shares = append(shares, share(cluster, destination))
+	}
+	if authority := newAuthority(route); authority != "" && !eachItsHost(shares, authority) {
+		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: authority}
 	}
 	switch {
 	case len(shares) == 0:
@@ -100,7 +100,29 @@ func (p *portRoutes) forward(route *mesh.HTTPRoute) *routev3.RouteAction {
 	return action
 }
 
-// applyRewrite changes path and authority. Envoy's prefix_rewrite replaces what the
+// newAuthority is the host that requests are forwarded with; empty leaves theirs.
+func newAuthority(route *mesh.HTTPRoute) string {
+	if route.Headers.Authority == "" && route.Rewrite != nil {
+		return route.Rewrite.Authority
+	}
+	return route.Headers.Authority
+}
+
+// eachItsHost gives the route's host to those destinations that have none of their own, if any
+// has: Envoy has the route's overrule theirs.
+func eachItsHost(shares []*routev3.WeightedCluster_ClusterWeight, authority string) bool {
+	if !slices.ContainsFunc(shares, func(s *routev3.WeightedCluster_ClusterWeight) bool { return s.HostRewriteSpecifier != nil }) {
+		return false
+	}
+	for _, share := range shares {
+		if share.HostRewriteSpecifier == nil {
+			share.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: authority}
+		}
+	}
+	return true
+}
+
+// applyRewrite changes the path. Envoy's prefix_rewrite replaces what the
 // match accepted: the prefix, or the whole path where that was matched exactly or by a
 // regular expression. Where the match said nothing of the path, the whole is replaced
 // too.
@@ -118,9 +140,6 @@ func applyRewrite(action *routev3.RouteAction, rewrite *mesh.Rewrite, match *mes
 		}
 	case rewrite.URI != "":
 		action.PrefixRewrite = rewrite.URI
-	}
-	if rewrite.Authority != "" && action.HostRewriteSpecifier == nil {
-		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: rewrite.Authority}
 	}
 }
 

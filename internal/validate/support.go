@@ -76,7 +76,7 @@ var partial = map[string]map[string]string{
 // differences says where an implemented field is stricter than, or other than, its source.
 var differences = map[string]map[string]string{
 	kindVirtualService: {
-		"spec.http[].corsPolicy":                 "works beside `redirect` and `directResponse`, too",
+		"spec.http[].corsPolicy":                 "refused beside `redirect` and `directResponse`, where Envoy, and so Istio, ignores it",
 		"spec.http[].delegate":                   "requests for a delegate that does not exist are answered 503; Istio goes on to the next route. Of a delegate's match, everything but the path may say anything beside what the naming match says, and a request has to meet both",
 		"spec.http[].fault":                      "`delay.exponentialDelay` and `abort.http2Error` are refused: Envoy cannot; Istio ignores them",
 		"spec.http[].mirrors":                    "refused beside `redirect` and `directResponse`, where Istio ignores it, as `mirror` is",
@@ -86,6 +86,7 @@ var differences = map[string]map[string]string{
 		"spec.http[].match[].withoutHeaders":     "as `headers`",
 		"spec.http[].retries":                    "refused beside `redirect` and `directResponse`, where Istio ignores it; `attempts: 0` excludes the other fields",
 		"spec.http[].rewrite.uri":                "where a match says nothing of the path, the whole path is replaced; Istio replaces its leading `/` only. It must begin with `/`",
+		"spec.http[].route[].headers":            "another host by `request.set` goes before that of the route; with Istio the route's overrules it",
 		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
 		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
 	},

@@ -141,6 +141,9 @@ func (c *checker) oneAction(path *field.Path, route *v1alpha1.HTTPRoute) {
 	if route.Fault != nil {
 		c.conflict(path.Child("fault"), "it applies to requests that are forwarded", fix)
 	}
+	if route.CORSPolicy != nil {
+		c.conflict(path.Child("corsPolicy"), "it applies to requests that are forwarded", fix)
+	}
 	if route.Mirror != nil || len(route.Mirrors) > 0 {
 		c.conflict(path, "mirrors apply to requests that are forwarded", fix)
 	}

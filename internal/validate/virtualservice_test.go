@@ -124,7 +124,7 @@ func TestRoutes(t *testing.T) {
 		"an answer of the proxy's own, and what only forwarding has": {
 			`directResponse: {status: 200}, rewrite: {uri: /a}, timeout: 1s, retries: {attempts: 1}, headers: {request: {set: {a: b}}, response: {set: {a: b}}},
 			fault: {abort: {httpStatus: 500}}, mirror: {host: a}, corsPolicy: {}`,
-			[]string{"FL0007 spec.http[0]", "FL0007 spec.http[0].fault", "FL0007 spec.http[0].headers.request", "FL0007 spec.http[0].retries", "FL0007 spec.http[0].rewrite", "FL0007 spec.http[0].timeout"},
+			[]string{"FL0007 spec.http[0]", "FL0007 spec.http[0].corsPolicy", "FL0007 spec.http[0].fault", "FL0007 spec.http[0].headers.request", "FL0007 spec.http[0].retries", "FL0007 spec.http[0].rewrite", "FL0007 spec.http[0].timeout"},
 		},
 
 		"weights that are no percentages":  {`route: [{destination: {host: a}, weight: 3}, {destination: {host: b}, weight: 1}]`, nil},

@@ -59,3 +59,30 @@ func TestDestinationHeaders(t *testing.T) {
 		return seen
 	}).Should(HaveLen(2), "both destinations get requests")
 }
+
+func TestHostByHeaders(t *testing.T) {
+	s := newScene(t)
+	s.serve("reviews", "v1", "v2")
+	s.apply(subsets)
+	s.route("reviews", `
+- match: [{uri: {prefix: /route}}]
+  headers: {request: {set: {Host: route.example}}}
+  route: [{destination: {host: reviews}}]
+- match: [{uri: {prefix: /alone}}]
+  route: [{destination: {host: reviews}, headers: {request: {set: {":authority": "alone.example:81"}}}}]
+- headers: {request: {set: {host: route.example}}}
+  route:
+  - {destination: {host: reviews, subset: v1}, weight: 1}
+  - {destination: {host: reviews, subset: v2}, weight: 1, headers: {request: {set: {host: v2.example}}}}
+`)
+	for _, caller := range s.callers() {
+		s.Expect(caller.get("reviews/route").Seen.Authority).To(Equal("route.example"))
+		s.Expect(caller.get("reviews/alone").Seen.Authority).To(Equal("alone.example:81"))
+	}
+	seen := map[string]string{}
+	s.Eventually(func() map[string]string {
+		r := s.front.get("reviews/")
+		seen[r.Version] = r.Seen.Authority
+		return seen
+	}).Should(Equal(map[string]string{"v1": "route.example", "v2": "v2.example"}))
+}
