@@ -173,7 +173,7 @@ type HTTPFaultDelay struct {
 	// +optional
 	Percentage *Percent `json:"percentage,omitempty"`
 
-	// Deprecated: use percentage, which wins. In percent, 0 to 100.
+	// The older way to say percentage, which wins. In percent, 0 to 100.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -217,7 +217,7 @@ type HTTPFaultAbort struct {
 
 // CORSPolicy is the answer to browsers that ask whether another origin's page may call.
 type CORSPolicy struct {
-	// Deprecated: use allowOrigins, which wins. Origins in full, or "*" for all.
+	// The older way to say allowOrigins, which wins. Origins in full, or "*" for all.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

@@ -69,14 +69,14 @@ type HTTPRoute struct {
 	// +optional
 	MirrorPercentage *Percent `json:"mirrorPercentage,omitempty"`
 
-	// Deprecated: use mirrorPercentage, which wins. In percent, 0 to 100.
+	// The older way to say mirrorPercentage, which wins. In percent, 0 to 100.
 	// +optional
 	// +nullable
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	MirrorPercent *int32 `json:"mirrorPercent,omitempty"`
 
-	// Deprecated: another spelling of mirrorPercent, which wins. In percent, 0 to 100.
+	// Another spelling of mirrorPercent, which wins. In percent, 0 to 100.
 	// +optional
 	// +nullable
 	// +kubebuilder:validation:Minimum=0

@@ -110,7 +110,7 @@ func (s *Store) assembled(place ObjectID) *RouteTable {
 	}
 	return withDelegates(said, func(name NamespacedName) *RouteTable {
 		delegate := s.said[ObjectID{place.Kind, name.Namespace, name.Name}]
-		if delegate == nil || len(delegate.Hosts) > 0 {
+		if delegate == nil || len(delegate.Hosts) > 0 || !Visible(delegate.ExportTo, place.Namespace) {
 			return nil
 		}
 		return delegate

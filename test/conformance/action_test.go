@@ -121,3 +121,17 @@ func TestDirectResponse(t *testing.T) {
 	}
 	s.Expect(apps["v1"].Requests()).To(BeEmpty())
 }
+
+func TestRedirectPrefix(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].redirect.prefixRewrite")
+	s.serve("reviews", "v1")
+	s.route("reviews", `
+- match: [{uri: {prefix: /old/}}]
+  redirect: {prefixRewrite: /new/}
+- route: [{destination: {host: reviews}}]
+`)
+	for _, caller := range s.callers() {
+		s.Expect(caller.get("reviews/old/a/b?c=d").Header.Get("Location")).To(Equal(s.text("http://reviews.NAMESPACE.svc.cluster.local/new/a/b?c=d")))
+		s.Expect(caller.get("reviews/older").Version).To(Equal("v1"))
+	}
+}
