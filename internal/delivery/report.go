@@ -1,13 +1,14 @@
 // Package delivery holds the words in which it is told how far the proxies are with an
-// object: package xds writes reports, package status reads them.
+// object: package xds writes reports, packages hold and status read them.
 //
-// It is types only, so that neither of the two needs the other.
+// It is types only, so that none of them needs another.
 package delivery
 
 import "fairlead.dev/fairlead/internal/mesh"
 
 // Report is what the proxies of this replica did with one generation of an object.
-// Each report replaces the ones before it for the same object.
+// Each report replaces the ones before it for the same object. That an object is not in use any
+// more is said with mesh.DeletedGeneration.
 type Report struct {
 	Object     mesh.ObjectID
 	Generation int64
@@ -24,6 +25,10 @@ type Report struct {
 	Settled bool
 	// Rejections tells the first ten refusals by node.
 	Rejections []Rejection
+	// Held is true where this generation was taken back from all proxies, since one of them
+	// refused it; Serving is the generation that they have in its place, zero for none.
+	Held    bool
+	Serving int64
 }
 
 // Rejection is one proxy's refusal of one resource.
@@ -34,4 +39,13 @@ type Rejection struct {
 	Resource string
 	// Message is the proxy's own text.
 	Message string
+	// Suspects are what may be at fault: the objects behind what changed of the resource since
+	// the proxy acknowledged it last, sorted.
+	Suspects []Version
+}
+
+// Version is one generation of an object.
+type Version struct {
+	Object     mesh.ObjectID
+	Generation int64
 }
