@@ -34,14 +34,14 @@ type Report struct {
 // Rejection is one proxy's refusal of one resource.
 type Rejection struct {
 	// Node is "<namespace>/<pod>".
-	Node string
+	Node string `json:"node"`
 	// Resource is the short type and the name, as in "route reviews.prod:9080".
-	Resource string
+	Resource string `json:"resource"`
 	// Message is the proxy's own text.
-	Message string
+	Message string `json:"message"`
 	// Suspects are what may be at fault: the objects behind what changed of the resource since
 	// the proxy acknowledged it last, sorted.
-	Suspects []Version
+	Suspects []Version `json:"-"`
 }
 
 // Version is one generation of an object.

@@ -157,16 +157,19 @@ func (o *object) recall() bool {
 	return true
 }
 
-// Knows reports whether the holder has a generation of an object's spec, so that it need not be
-// read again.
-func (h *Holder) Knows(id mesh.ObjectID, uid types.UID, generation int64) bool {
+// Knows reports whether the holder has the contents of a record of an object, so that they need
+// not be read.
+func (h *Holder) Knows(id mesh.ObjectID, uid types.UID, record Record) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.objects[id]
 	if o == nil || o.uid != uid {
 		return false
 	}
-	return slices.ContainsFunc([]*Spec{o.latest, o.proven}, func(s *Spec) bool { return s != nil && s.Generation == generation })
+	if record.State == Refused {
+		return o.refused != nil && o.latest.Generation == record.Generation
+	}
+	return slices.ContainsFunc([]*Spec{o.latest, o.proven}, func(s *Spec) bool { return s != nil && s.Generation == record.Generation })
 }
 
 // Gone forgets an object. What is written of it is deleted with it.
