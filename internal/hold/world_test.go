@@ -47,7 +47,6 @@ type world struct {
 	mu      sync.Mutex
 	inUse   map[string]int64
 	touched map[mesh.ObjectID]int64
-	proven  map[string]*hold.Spec
 	told    map[string][]delivery.Report
 }
 
@@ -109,7 +108,7 @@ func (w *world) Check(err error) {
 // everybody is of one class.
 type everybody struct{}
 
-func (everybody) Class(string, *xds.Caller) (string, error) { return "default", nil }
+func (everybody) Class(xds.Client, *xds.Caller) (string, error) { return "default", nil }
 
 // use is what specs do to the store.
 func (w *world) use(name string, generation int64) {
