@@ -22,7 +22,7 @@ const (
 )
 
 // What is changed answers every request, at all times: no route leads nowhere, and no fault is
-// asked for. So every request that fails fails by us.
+// asked for. What fails is our fault.
 func TestRandomChangesUnderLoad(t *testing.T) {
 	s := newSceneAlone(t)
 	length := shortRandom

@@ -5,6 +5,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"fairlead.dev/fairlead/test/echo"
 )
 
 var _ = Describe("A route", func() {
@@ -16,7 +18,7 @@ var _ = Describe("A route", func() {
 `)
 		for _, caller := range callers() {
 			r := caller.get("http://rewrite.example/old/items?page=2")
-			Expect(r.seen).To(And(HaveField("Path", "/new/items?page=2"), HaveField("Authority", "inside.example")))
+			Expect(r.Seen).To(And(HaveField("Path", "/new/items?page=2"), HaveField("Authority", "inside.example")))
 		}
 	})
 
@@ -26,7 +28,7 @@ var _ = Describe("A route", func() {
   route: [{destination: {host: echo}}]
 `)
 		for _, caller := range callers() {
-			Expect(caller.get("http://regex-rewrite.example/v2/items?page=2").seen.Path).To(Equal("/items/version-2?page=2"))
+			Expect(caller.get("http://regex-rewrite.example/v2/items?page=2").Seen.Path).To(Equal("/items/version-2?page=2"))
 		}
 	})
 
@@ -73,7 +75,7 @@ var _ = Describe("A route", func() {
 		for _, caller := range callers() {
 			r := caller.get("http://headers.example/", "by-route", "of the client", "more", "of the client",
 				"unwanted", "x", "unwanted-there", "x", "other", "kept")
-			request := r.seen.Header
+			request := r.Seen.Header
 			Expect(request.Values("By-Route")).To(ConsistOf("a"))
 			Expect(request.Values("By-Destination")).To(ConsistOf("b"))
 			Expect(request.Values("More")).To(ConsistOf("of the client", "from-route", "from-destination"))
@@ -94,7 +96,7 @@ var _ = Describe("A route", func() {
   route: [{destination: {host: echo}}]
 `)
 		for _, caller := range callers() {
-			late := caller.get("http://timeout.example/", delayHeader, "1h")
+			late := caller.get("http://timeout.example/", echo.DelayHeader, "1h")
 			Expect(late.Status).To(Equal(http.StatusGatewayTimeout))
 			Expect(late.Body).To(Equal("upstream request timeout"))
 		}
@@ -113,21 +115,21 @@ var _ = Describe("A route", func() {
 `)
 		for _, caller := range callers() {
 			key := caller.name
-			mended := caller.get("http://retries.example/thrice", failHeader, key+"-mended 3")
+			mended := caller.get("http://retries.example/thrice", echo.FailHeader, key+"-mended 3")
 			Expect(mended.Status).To(Equal(200))
-			Expect(mended.seen.Attempt).To(Equal(4))
+			Expect(mended.Seen.Attempt).To(Equal(4))
 
-			broken := caller.get("http://retries.example/thrice", failHeader, key+"-broken 9")
+			broken := caller.get("http://retries.example/thrice", echo.FailHeader, key+"-broken 9")
 			Expect(broken.Status).To(Equal(503))
-			Expect(broken.seen.Attempt).To(Equal(4), "the first one and three more")
+			Expect(broken.Seen.Attempt).To(Equal(4), "the first one and three more")
 
-			never := caller.get("http://retries.example/never", failHeader, key+"-never 1")
+			never := caller.get("http://retries.example/never", echo.FailHeader, key+"-never 1")
 			Expect(never.Status).To(Equal(503))
-			Expect(never.seen.Attempt).To(Equal(1))
+			Expect(never.Seen.Attempt).To(Equal(1))
 
-			usual := caller.get("http://retries.example/", failHeader, key+"-usual 1")
+			usual := caller.get("http://retries.example/", echo.FailHeader, key+"-usual 1")
 			Expect(usual.Status).To(Equal(503), "a 503 may have had an effect: without a word it is not tried again")
-			Expect(usual.seen.Attempt).To(Equal(1))
+			Expect(usual.Seen.Attempt).To(Equal(1))
 		}
 	})
 
@@ -137,7 +139,7 @@ var _ = Describe("A route", func() {
   route: [{destination: {host: echo, subset: v1}}]
 `)
 		for _, caller := range callers() {
-			late := caller.get("http://per-try.example/", delayHeader, "1h")
+			late := caller.get("http://per-try.example/", echo.DelayHeader, "1h")
 			Expect(late.Status).To(Equal(http.StatusGatewayTimeout))
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/test/echo"
 )
 
 // steady is a VirtualService for constant load. Nothing hides a failure: no request is
@@ -44,7 +45,7 @@ func refused(otherwise string) string {
 }
 
 var _ = Describe("An object that is wrong", Ordered, func() {
-	var background *load
+	var background load
 
 	BeforeAll(func() {
 		route("steady", steady)
@@ -90,7 +91,7 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 		subsets.change(echoSubsets + "  - {name: v3, labels: {version: v2}}\n")
 		Eventually(o.status).Should(BeProgrammed(), "the missing subset was defined")
 		for _, caller := range callers() {
-			Expect(caller.many(50, "http://unknown-subset.example/").failed()).To(BeEmpty())
+			Expect(caller.many(50, "http://unknown-subset.example/").Failed()).To(BeEmpty())
 		}
 	})
 
@@ -135,11 +136,11 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 			HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted),
 		))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://last-accepted.example/")).To(Equal(tally{"v1": 20}))
+			Expect(caller.many(20, "http://last-accepted.example/")).To(Equal(echo.Tally{"v1": 20}))
 		}
 		o.change(virtualService("last-accepted", toV2))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://last-accepted.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://last-accepted.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 	})
 
@@ -155,12 +156,12 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 		))
 		Expect(older.status()).To(BeProgrammed())
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://shared.example/")).To(Equal(tally{"v1": 20}))
+			Expect(caller.many(20, "http://shared.example/")).To(Equal(echo.Tally{"v1": 20}))
 		}
 		older.remove()
 		programmed(newer)
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://shared.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://shared.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 	})
 
@@ -176,11 +177,11 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 			HaveField("Rejections", HaveLen(4)),
 		))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://refused.example/")).To(Equal(tally{"v1": 20}))
+			Expect(caller.many(20, "http://refused.example/")).To(Equal(echo.Tally{"v1": 20}))
 		}
 		o.change(virtualService("refused", toV2))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://refused.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://refused.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 	})
 
@@ -248,6 +249,6 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 
 	It("never costs another object a request", func() {
 		background.goesOn()
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 })

@@ -135,9 +135,9 @@ func throughout(change func()) {
 	change()
 	l.goesOn()
 	rate := float64(l.answered()-answered) / time.Since(began).Seconds()
-	counts := l.stop()
-	AddReportEntry("load", fmt.Sprintf("%d requests, %.0f/s", counts.total(), rate))
-	Expect(counts.failed()).To(BeEmpty(), "every request of %d is answered by the application", counts.total())
+	counts := l.Stop()
+	AddReportEntry("load", fmt.Sprintf("%d requests, %.0f/s", counts.Total(), rate))
+	Expect(counts.Failed()).To(BeEmpty(), "every request of %d is answered by the application", counts.Total())
 	Expect(failedHandshakes()).To(Equal(refused), "no handshake between sidecars failed")
 }
 
@@ -221,7 +221,7 @@ certificates:
 		annotate(namespace, v1alpha1.MTLSAnnotation, "PERMISSIVE")
 		Eventually(plain).Should(Equal("v1"), "PERMISSIVE takes plain text too")
 		for _, caller := range callers() {
-			Expect(caller.many(100, "http://echo/").failed()).To(BeEmpty(), "sidecars go on")
+			Expect(caller.many(100, "http://echo/").Failed()).To(BeEmpty(), "sidecars go on")
 		}
 	})
 })

@@ -1,18 +1,16 @@
 package e2e
 
 import (
-	"math"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
+
+	"fairlead.dev/fairlead/test/echo"
 )
 
-// BeShareOf matches a count out of n independent requests, each of which had the given
-// chance: within 4.5 standard deviations, which chance leaves once in 150,000 times.
+// BeShareOf matches a count out of n independent requests, each of which had the given chance.
 func BeShareOf(n int, chance float64) gomegatypes.GomegaMatcher {
-	expected := float64(n) * chance
-	return BeNumerically("~", expected, 4.5*math.Sqrt(expected*(1-chance)))
+	return BeNumerically("~", float64(n)*chance, echo.Deviation(n, chance))
 }
 
 var _ = Describe("Requests go to", func() {
@@ -25,7 +23,7 @@ var _ = Describe("Requests go to", func() {
 		for _, caller := range callers() {
 			const n = 2000
 			counts := caller.many(n, "http://weights.example/")
-			Expect(counts.failed()).To(BeEmpty())
+			Expect(counts.Failed()).To(BeEmpty())
 			Expect(counts["v2"]).To(BeShareOf(n, 0.1), "%s: %v", caller.name, counts)
 		}
 	})
@@ -37,7 +35,7 @@ var _ = Describe("Requests go to", func() {
   - {destination: {host: echo, subset: v2}, weight: 1}
 `)
 		for _, caller := range callers() {
-			Expect(caller.many(50, "http://zero.example/")).To(Equal(tally{"v2": 50}))
+			Expect(caller.many(50, "http://zero.example/")).To(Equal(echo.Tally{"v2": 50}))
 		}
 	})
 
@@ -46,13 +44,13 @@ var _ = Describe("Requests go to", func() {
 - route: [{destination: {host: echo, labels: {version: v1}}}]
 `)
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://by-labels.example/")).To(Equal(tally{"v1": 20}))
+			Expect(caller.many(20, "http://by-labels.example/")).To(Equal(echo.Tally{"v1": 20}))
 		}
 		o.change(virtualService("by-labels", `
 - route: [{destination: {host: echo, labels: {version: v2, app: echo}}}]
 `))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://by-labels.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://by-labels.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 	})
 
@@ -68,7 +66,7 @@ spec: {host: headless, subsets: [{name: current, labels: {version: v1}}]}
 - route: [{destination: {host: headless, subset: current, port: {number: 9080}}}]
 `)
 		for _, caller := range callers() {
-			Eventually(func() tally { return caller.many(5, "http://anew.example/") }).Should(Equal(tally{"v1": 5}),
+			Eventually(func() echo.Tally { return caller.many(5, "http://anew.example/") }).Should(Equal(echo.Tally{"v1": 5}),
 				"the endpoints of a new Service come a little later")
 		}
 		rule.change(`
@@ -78,7 +76,7 @@ metadata: {name: headless}
 spec: {host: headless, subsets: [{name: current, labels: {version: v2}}]}
 `)
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://anew.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://anew.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 	})
 

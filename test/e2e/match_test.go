@@ -6,6 +6,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"fairlead.dev/fairlead/test/echo"
 )
 
 // matchToV2 sends what matches to v2, and everything else to v1.
@@ -18,7 +20,7 @@ func matchToV2(match string) string {
 }
 
 // request is written as "METHOD /path Name: value; Name: value".
-func (w *workload) request(host, text string) reply {
+func (w *workload) request(host, text string) echo.Reply {
 	GinkgoHelper()
 	method, rest, _ := strings.Cut(text, " ")
 	path, fields, _ := strings.Cut(rest, " ")

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/test/echo"
 )
 
 // stopped has the workload's Envoy stand still until the returned function is called, or
@@ -55,7 +56,7 @@ var _ = Describe("Programmed", func() {
 			Expect(o.status()).To(BeProgrammed())
 			Eventually(o.status).Should(HaveField("Proxies", HaveValue(Equal(v1alpha1.ProxyCounts{Concerned: proxies, Acknowledged: proxies}))))
 			for _, caller := range callers() {
-				Expect(caller.many(20, "http://waited-for.example/")).To(Equal(tally{"v2": 20}))
+				Expect(caller.many(20, "http://waited-for.example/")).To(Equal(echo.Tally{"v2": 20}))
 			}
 		})
 	}
@@ -88,7 +89,7 @@ spec: {host: nobody.example, subsets: [{name: v1, labels: {version: v1}}]}
 		history := watch(o)
 		late := fairlead.start(workload{name: "late", labels: "app=late"})
 		late.awaitReady()
-		Expect(late.many(20, "http://latched.example/")).To(Equal(tally{"v1": 20}))
+		Expect(late.many(20, "http://latched.example/")).To(Equal(echo.Tally{"v1": 20}))
 		Eventually(o.status).Should(HaveField("Proxies", HaveValue(Equal(v1alpha1.ProxyCounts{Concerned: proxies + 1, Acknowledged: proxies + 1}))))
 		Expect(history()).To(HaveEach(BeProgrammed()))
 

@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -16,6 +13,8 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	meshvalues "fairlead.dev/fairlead/internal/mesh"
+
+	"fairlead.dev/fairlead/test/echo"
 )
 
 // converse opens a connection, listens to the greeting, says a line and returns both
@@ -25,19 +24,7 @@ func converse(address, line string) (greeting, answer string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	defer func() { _ = connection.Close() }()
-	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
-		return "", "", err
-	}
-	reader := bufio.NewReader(connection)
-	if greeting, err = reader.ReadString('\n'); err != nil {
-		return "", "", fmt.Errorf("read the greeting: %w", err)
-	}
-	if _, err := fmt.Fprintln(connection, line); err != nil {
-		return "", "", err
-	}
-	answer, err = reader.ReadString('\n')
-	return greeting, answer, err
+	return echo.Converse(connection, line)
 }
 
 var _ = Describe("A port", func() {
@@ -56,12 +43,12 @@ var _ = Describe("A port", func() {
 
 	It("of appProtocol h2c is spoken to in HTTP/2, whatever the caller speaks", func() {
 		for _, caller := range callers() {
-			Expect(caller.get("http://echo:9090/").seen.Protocol).To(Equal("HTTP/2.0"))
-			Expect(caller.get("http://echo/").seen.Protocol).To(Equal("HTTP/1.1"))
-			client := newHTTP2Client(caller.address(meshvalues.ExplicitOutboundPort))
+			Expect(caller.get("http://echo:9090/").Seen.Protocol).To(Equal("HTTP/2.0"))
+			Expect(caller.get("http://echo/").Seen.Protocol).To(Equal("HTTP/1.1"))
+			client := echo.NewHTTP2Client(caller.address(meshvalues.ExplicitOutboundPort))
 			DeferCleanup(client.CloseIdleConnections)
 			for _, url := range []string{"http://echo:9090/", "http://echo/"} {
-				r, err := send(client, http.MethodGet, url)
+				r, err := echo.Send(client, http.MethodGet, url, "")
 				Expect(err).NotTo(HaveOccurred())
 				Expect(r.Status).To(Equal(200))
 			}

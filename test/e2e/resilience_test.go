@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/test/echo"
 )
 
 var _ = Describe("Under load", func() {
@@ -29,7 +30,7 @@ var _ = Describe("Under load", func() {
 		background.goesOn()
 		changed.write(virtualService("changed", toV2))
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://changed.example/")).To(Equal(tally{"v1": 20}))
+			Expect(caller.many(20, "http://changed.example/")).To(Equal(echo.Tally{"v1": 20}))
 		}
 
 		fairlead.startManager()
@@ -40,10 +41,10 @@ var _ = Describe("Under load", func() {
 			Expect(w.stat("control_plane.connected_state")).To(Equal(1), w.name)
 		}
 		for _, caller := range callers() {
-			Expect(caller.many(20, "http://changed.example/")).To(Equal(tally{"v2": 20}))
+			Expect(caller.many(20, "http://changed.example/")).To(Equal(echo.Tally{"v2": 20}))
 		}
 		background.goesOn()
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 
 		for _, w := range all() {
 			Expect(w.configuration()).To(Equal(configured[w.name]), "nothing is new to %s", w.name)
@@ -73,10 +74,10 @@ var _ = Describe("Under load", func() {
 			fairlead.startManager()
 			programmed(o)
 			for _, caller := range callers() {
-				Expect(caller.many(20, "http://away.example/")).To(Equal(tally{version(turn + 1): 20}))
+				Expect(caller.many(20, "http://away.example/")).To(Equal(echo.Tally{version(turn + 1): 20}))
 			}
 		}
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 
 	It("a Pod is added and another one leaves without a failed request", func() {
@@ -87,11 +88,11 @@ var _ = Describe("Under load", func() {
 		background := startLoad("http://pods.example/", callers()...)
 		added := fairlead.start(echoWorkload("v3", "delta"))
 		added.awaitReady()
-		Eventually(background.versions).Should(HaveKey("v3"), "the new Pod is called")
+		Eventually(background.Counts).Should(HaveKey("v3"), "the new Pod is called")
 		background.goesOn()
 		stop(added.session)
 		background.goesOn()
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 
 	It("routing comes and goes without a failed request", func() {
@@ -101,11 +102,11 @@ var _ = Describe("Under load", func() {
 - retries: {attempts: 0}
   route: [{destination: {host: echo, labels: {version: v2, turn-0: "yes"}}}]
 `)))
-			Expect(front.many(5, "http://echo/")).To(Equal(tally{"v2": 5}))
+			Expect(front.many(5, "http://echo/")).To(Equal(echo.Tally{"v2": 5}))
 			o.remove()
-			Eventually(func() tally { return front.many(5, "http://echo/") }).Should(HaveKey("v1"), "as if there were no routing")
+			Eventually(func() echo.Tally { return front.many(5, "http://echo/") }).Should(HaveKey("v1"), "as if there were no routing")
 		}
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 
 	It("a Service that is called is made anew", func() {
@@ -127,7 +128,7 @@ var _ = Describe("Under load", func() {
 				Eventually(func() int { return caller.get("http://made-anew.example/there").Status }).Should(Equal(200))
 			}
 		}
-		Expect(background.stop().failed()).To(BeEmpty(), "its other routes serve")
+		Expect(background.Stop().Failed()).To(BeEmpty(), "its other routes serve")
 	})
 
 	It("all traffic is shifted to and fro, to new clusters each time, without a failed request", func() {
@@ -146,7 +147,7 @@ var _ = Describe("Under load", func() {
 				Expect(caller.get("http://labels-shift.example/").Version).To(Equal(version(i+1)), "shift %d, from %s", i+1, caller.name)
 			}
 		}
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 
 	It("all traffic is shifted between subsets that come and go, without a failed request", func() {
@@ -171,7 +172,7 @@ spec:
 `, i))
 		}
 		apply(shiftingService)
-		Eventually(func() tally { return front.many(10, "http://shifting/") }).Should(HaveKey("v2"), "the Service has endpoints")
+		Eventually(func() echo.Tally { return front.many(10, "http://shifting/") }).Should(HaveKey("v2"), "the Service has endpoints")
 		defined, routes := programmed(apply(rule(0))), programmed(apply(to(0)))
 		background := startLoad("http://subset-shift.example/", callers()...)
 		for i := range 50 {
@@ -182,7 +183,7 @@ spec:
 			defined.write(rule(i + 1))
 			Expect(front.get("http://subset-shift.example/").Version).To(Equal(version(i + 1)))
 		}
-		Expect(background.stop().failed()).To(BeEmpty())
+		Expect(background.Stop().Failed()).To(BeEmpty())
 	})
 })
 

@@ -10,18 +10,20 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"fairlead.dev/fairlead/test/echo"
 )
 
 // patience is for a machine that is busy with other things; nothing here is expected to
 // take it.
-const patience = 60 * time.Second
+const patience = echo.Patience
 
 // poll is how often something is looked at that is waited for.
 const poll = 20 * time.Millisecond
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "echo" {
-		if err := echo(os.Args[2:]); err != nil {
+		if err := serveEcho(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "echo:", err)
 			os.Exit(1)
 		}

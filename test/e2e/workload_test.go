@@ -24,6 +24,7 @@ import (
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/api/v1alpha1"
 	meshvalues "fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/test/echo"
 	"fairlead.dev/fairlead/test/testenv"
 )
 
@@ -82,7 +83,7 @@ func (w *workload) awaitReady() {
 		g.Expect(w.pod.Status.Conditions).To(ContainElement(And(
 			HaveField("Type", corev1.PodReady), HaveField("Status", corev1.ConditionTrue))))
 	}).Should(Succeed(), "the Pod of %s gets ready", w.name)
-	w.http = newClient(w.address(meshvalues.ExplicitOutboundPort))
+	w.http = echo.NewClient(w.address(meshvalues.ExplicitOutboundPort))
 }
 
 // address is where a port of the workload's proxy is on this machine.

@@ -128,7 +128,10 @@ func (a *App) Close() {
 	}
 }
 
-// Requests returns those that were answered so far.
+// remembered is how many requests an application knows of, for those that run for long.
+const remembered = 20_000
+
+// Requests returns the last ones, at most 20,000.
 func (a *App) Requests() []Seen {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -202,6 +205,9 @@ func peer(r *http.Request) string {
 func (a *App) note(seen Seen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.requests) == remembered {
+		a.requests = a.requests[1:]
+	}
 	a.requests = append(a.requests, seen)
 }
 
