@@ -51,6 +51,7 @@ func (s *settings) reload() (next *settings, unchangeable []string, err error) {
 func (s *settings) bootstrapOf(epoch int) bootstrap.Config {
 	c := s.bootstrap
 	c.PressureFile = envoy.PressureFile(s.dir, epoch)
+	c.SystemRoots = systemRoots()
 	if s.expectsCertificates {
 		paths := certs.PathsIn(s.dir)
 		c.CertsDir, c.ProofSocket = paths.Folder, paths.ProofSocket

@@ -8,7 +8,6 @@ import (
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/agent/manager"
 	"fairlead.dev/fairlead/agent/metrics"
-	"fairlead.dev/fairlead/internal/pki"
 )
 
 // newClient is for the stream to the manager; nil where the manager is reached by a Unix
@@ -18,9 +17,9 @@ func (a *agent) newClient(statistics *metrics.Statistics, adminSocket string) *m
 	if s.xdsAddress == "" {
 		return nil
 	}
-	algorithm := pki.KeyAlgorithm("")
+	algorithm := manager.Algorithm("")
 	if s.certificateSource == fromManager {
-		algorithm = pki.KeyAlgorithm(s.keyAlgorithm)
+		algorithm = manager.Algorithm(s.keyAlgorithm)
 	}
 	admin := envoy.NewAdmin(adminSocket)
 	return manager.New(manager.Options{

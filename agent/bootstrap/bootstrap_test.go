@@ -39,7 +39,7 @@ func TestGolden(t *testing.T) {
 		XDSAddress:   "fairlead-manager.fairlead-system:15010", XDSServerName: "spiffe://cluster.local/ns/fairlead-system/sa/fairlead-manager",
 		DNSFamily: bootstrap.DNSAll, Protocol: bootstrap.StateOfTheWorld, InitialFetchTimeout: 1500 * time.Millisecond,
 		Revision: "canary", CertsDir: "/run/agent/certs", ProofSocket: "/run/agent/proof.sock",
-		PressureFile: "/run/agent/pressure-0", HeapLimit: 192 << 20,
+		SystemRoots: "/run/agent/certs/current/root-cert.pem", PressureFile: "/run/agent/pressure-0", HeapLimit: 192 << 20,
 		// Out of order, IPv6 too.
 		Apps:        []bootstrap.App{app(9090, "[::1]:9090"), app(80, "127.0.0.1:40123"), app(8443, "127.18.0.7:8443")},
 		AdminSocket: "/run/agent/admin.sock", MaxConnections: 512,

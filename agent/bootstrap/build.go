@@ -17,6 +17,9 @@ func Build(c Config) ([]byte, error) {
 		c.MaxConnections = DefaultMaxConnections
 	}
 	static := object{"clusters": clustersOf(c)}
+	if secrets := secretsOf(c); secrets != nil {
+		static["secrets"] = secrets
+	}
 	if c.ProofSocket != "" {
 		static["listeners"] = []object{proofListener(c)}
 	}
@@ -68,7 +71,7 @@ func nodeOf(c Config) object {
 	metadata := object{}
 	for key, value := range map[string]string{
 		"NAME": c.Pod, "NAMESPACE": c.Namespace, "WORKLOAD": c.Workload, "SERVICE_ACCOUNT": c.ServiceAccount,
-		"AGENT_VERSION": c.AgentVersion, "REVISION": c.Revision,
+		"AGENT_VERSION": c.AgentVersion, "CERTS_DIR": c.CertsDir, "REVISION": c.Revision,
 	} {
 		if value != "" {
 			metadata[key] = value

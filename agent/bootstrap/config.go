@@ -90,6 +90,11 @@ type Config struct {
 	// needs CertsDir.
 	ProofSocket string
 
+	// SystemRoots is the absolute path of the authorities that the machine trusts, in PEM, for
+	// servers that are not the mesh's. Without, Envoy refuses to call those by TLS whose policy
+	// names no authorities.
+	SystemRoots string
+
 	// PressureFile is the absolute path of a file that holds 0 or 1. With 1, Envoy asks its
 	// clients to go: "Connection: close" and GOAWAY, streams go on to their end. The file
 	// may come later, its folder may not. It has to be replaced by a rename. Without a

@@ -19,9 +19,18 @@ const (
 const (
 	CertificateSecret = "certificate"
 	RootsSecret       = "roots"
+	SystemRootsSecret = "system-roots"
 	CertificateFile   = "sds-certificate.json"
 	RootsFile         = "sds-roots.json"
 )
+
+// secretsOf are those that resources find by name alone.
+func secretsOf(c Config) []object {
+	if c.SystemRoots == "" {
+		return nil
+	}
+	return []object{{"name": SystemRootsSecret, "validation_context": object{"trusted_ca": object{"filename": c.SystemRoots}}}}
+}
 
 // proofListener shows which certificate Envoy serves: the agent makes a handshake with
 // it. What it says after that does not matter. It asks for a certificate of the same

@@ -44,6 +44,7 @@ func endpointsOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoin
 		Serving:     orElse(endpoint.Conditions.Serving, true),
 		Terminating: orElse(endpoint.Conditions.Terminating, false),
 		Locality:    mesh.Locality{Zone: orElse(endpoint.Zone, "")},
+		Node:        orElse(endpoint.NodeName, ""),
 	}
 	if pod := endpoint.TargetRef; pod != nil && pod.Kind == "Pod" {
 		common.Workload = mesh.NamespacedName{Namespace: slice.Namespace, Name: pod.Name}

@@ -69,6 +69,12 @@ func FuzzDestinationRule(f *testing.F) {
 			return
 		}
 		restored := v1alpha1.DestinationRuleSpec{Host: policy.Host}
+		if policy.Selector != nil {
+			restored.WorkloadSelector = &v1alpha1.WorkloadSelector{MatchLabels: map[string]v1alpha1.SelectorValue{}}
+			for key, value := range policy.Selector {
+				restored.WorkloadSelector.MatchLabels[key] = v1alpha1.SelectorValue(value)
+			}
+		}
 		for _, subset := range policy.Subsets {
 			restored.Subsets = append(restored.Subsets, v1alpha1.Subset{Name: subset.Name, Labels: subset.Labels})
 		}

@@ -27,6 +27,18 @@ func Policy(object *v1alpha1.DestinationRule, options Options) (*mesh.Policy, []
 		Host:     mesh.QualifiedHost(object.Spec.Host, object.Namespace, options.ClusterDomain),
 		Traffic:  traffic("spec.trafficPolicy", object.Spec.TrafficPolicy),
 	}
+	if selector := object.Spec.WorkloadSelector; selector != nil {
+		policy.Selector = map[string]string{}
+		for key, value := range selector.MatchLabels {
+			policy.Selector[key] = string(value)
+		}
+		// It selects in the object's own namespace only.
+		sees := mesh.Visible(policy.ExportTo, object.Namespace)
+		policy.ExportTo = []string{object.Namespace}
+		if !sees {
+			policy.ExportTo = []string{mesh.Nowhere}
+		}
+	}
 	for i, subset := range object.Spec.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
 		policy.Subsets = append(policy.Subsets, mesh.Subset{

@@ -43,7 +43,20 @@ func Service(service *corev1.Service, options Options) *mesh.Service {
 		})
 	}
 	slices.SortStableFunc(value.Ports, func(a, b mesh.ServicePort) int { return cmp.Compare(a.Number, b.Number) })
+	value.Prefer = preferred(orElse(service.Spec.TrafficDistribution, ""))
 	return value
+}
+
+// preferred returns the labels by which endpoints near to the caller are preferred. Where the
+// nearest circle has none, there is the next.
+func preferred(distribution string) []string {
+	switch distribution {
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		return []string{mesh.LabelRegion, mesh.LabelZone, mesh.LabelNode}
+	case corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone:
+		return []string{mesh.LabelRegion, mesh.LabelZone}
+	}
+	return nil
 }
 
 // Namespace returns the mesh's value of a Namespace.

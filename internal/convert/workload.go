@@ -36,6 +36,7 @@ func Workload(pod *corev1.Pod, node *corev1.Node) *mesh.Workload {
 		Labels:         pod.Labels,
 		Address:        address.Unmap(),
 		HasIPv6:        hasIPv6(pod),
+		Node:           pod.Spec.NodeName,
 		Ready:          isReady(pod),
 		Gateway:        pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeGateway,
 		Explicit:       pod.Annotations[v1alpha1.ModeAnnotation] == v1alpha1.ModeExplicit,
@@ -69,11 +70,12 @@ func MTLSMode(annotations map[string]string) (mesh.MTLSMode, error) {
 	return "", fmt.Errorf("annotation %s is %q: write STRICT, PERMISSIVE or DISABLE", v1alpha1.MTLSAnnotation, text)
 }
 
-// Locality returns where a node is, by Kubernetes' own labels.
+// Locality returns where a node is, by Kubernetes' own labels and, within a zone, by Istio's.
 func Locality(node *corev1.Node) mesh.Locality {
 	return mesh.Locality{
-		Region: node.Labels[corev1.LabelTopologyRegion],
-		Zone:   node.Labels[corev1.LabelTopologyZone],
+		Region:  node.Labels[mesh.LabelRegion],
+		Zone:    node.Labels[mesh.LabelZone],
+		Subzone: node.Labels[mesh.LabelSubzone],
 	}
 }
 

@@ -191,6 +191,11 @@ type LocalityPreference struct {
 	Priority []string
 }
 
+// Weighs reports whether localities have shares of the traffic.
+func (l *LocalityPreference) Weighs() bool {
+	return l != nil && !l.Off && (l.ZoneAware > 0 || len(l.Distribute) > 0)
+}
+
 // Distribution shares traffic out by the localities of endpoints, in percent, for callers of
 // a locality.
 type Distribution struct {
@@ -273,6 +278,9 @@ type ClientTLS struct {
 	Names      []string
 	SkipVerify bool
 }
+
+// Own reports whether the settings are for TLS that is not the mesh's.
+func (t *ClientTLS) Own() bool { return t != nil && (t.Mode == TLSSimple || t.Mode == TLSMutual) }
 
 // Mode returns the mode that traffic is to have; nothing where callers do as they can.
 func (t Traffic) Mode() TLSMode {

@@ -38,6 +38,9 @@ type Service struct {
 	// Headless services have no virtual address: clients call an endpoint's own.
 	Headless bool
 	Ports    []ServicePort
+	// Prefer is labels by which endpoints near to the caller are preferred, where no policy
+	// says otherwise.
+	Prefer []string
 	// ExportTo are the namespaces that see the service; none stand for all.
 	ExportTo []string
 }
@@ -102,6 +105,8 @@ type Endpoint struct {
 	Serving     bool
 	Terminating bool
 	Locality    Locality
+	// Node is the name of the machine; empty if it is not known.
+	Node string
 	// Labels are those of the workload behind the address; subsets select by them.
 	Labels map[string]string
 	// Workload names the Pod behind the address; empty if there is none.
@@ -121,7 +126,9 @@ type Workload struct {
 	// another of them.
 	HasIPv6  bool
 	Locality Locality
-	Ready    bool
+	// Node is the name of the machine.
+	Node  string
+	Ready bool
 	// HasCertificates is whether the workload's proxy has certificates of the mesh.
 	HasCertificates bool
 	// MTLS is the mode that the workload itself names. ModeOf tells which applies.

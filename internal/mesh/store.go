@@ -41,6 +41,7 @@ type Store struct {
 	sources     hostSet                                // hosts whose routes look at the caller
 	routed      hostSet
 	policyHosts hostSet
+	looks       map[string]Looks
 	narrow      hostSet // hosts for which the caller's namespace matters
 
 	gatewayWorkloads map[NamespacedName]struct{}
@@ -77,6 +78,7 @@ func NewStore() *Store {
 		byHost:           map[string][]*RouteTable{},
 		policyOf:         map[string][]*Policy{},
 		labelled:         newLabelIndex(),
+		looks:            map[string]Looks{},
 		serving:          map[NamespacedName][]ServingPort{},
 		accounts:         map[string][]NamespacedName{},
 		hostsOf:          map[NamespacedName]map[string]struct{}{},
@@ -210,6 +212,7 @@ func (s *Store) serviceChanged(host string) {
 	s.mark(KindService, host)
 	s.mark(KindServices, "")
 	s.refreshNarrow(host)
+	s.refreshLooks(host)
 	for _, endpoints := range s.slices[host] {
 		for i := range endpoints {
 			s.refreshServing(endpoints[i].Workload)
@@ -359,7 +362,7 @@ func (s *Store) DeleteWorkload(key NamespacedName) {
 func (s *Store) workloadChanged(key NamespacedName, before, after *Workload) {
 	s.mark(KindWorkload, key.String())
 	s.gatewayWorkloadChanged(key, before, after)
-	sameEndpoints := before != nil && after != nil && before.Locality == after.Locality && before.MTLS == after.MTLS &&
+	sameEndpoints := before != nil && after != nil && before.Locality == after.Locality && before.Node == after.Node && before.MTLS == after.MTLS &&
 		before.HasCertificates == after.HasCertificates && before.Gateway == after.Gateway && before.ServiceAccount == after.ServiceAccount &&
 		maps.Equal(before.Labels, after.Labels)
 	if sameEndpoints {

@@ -160,7 +160,7 @@ func (s *Store) replacePolicyOf(host string, before, after *Policy) {
 	policies := slices.DeleteFunc(slices.Clone(s.policyOf[host]), func(p *Policy) bool { return p == before })
 	if after != nil {
 		policies = append(policies, after)
-		slices.SortFunc(policies, func(a, b *Policy) int { return precedence(a.Origin, b.Origin) })
+		slices.SortFunc(policies, comparePolicies)
 	}
 	if len(policies) == 0 {
 		delete(s.policyOf, host)
@@ -169,9 +169,21 @@ func (s *Store) replacePolicyOf(host string, before, after *Policy) {
 	}
 	s.markCovered(KindPolicies, host)
 	s.refreshNarrow(host)
+	s.refreshLooks(host)
 	if s.policyHosts.set(host, len(policies) > 0) {
 		s.mark(KindPolicyHosts, "")
 	}
+}
+
+// comparePolicies has those for some callers before those for all.
+func comparePolicies(a, b *Policy) int {
+	if forAll := len(a.Selector) == 0; forAll != (len(b.Selector) == 0) {
+		if forAll {
+			return 1
+		}
+		return -1
+	}
+	return precedence(a.Origin, b.Origin)
 }
 
 // hostSet is a set of hosts that is read sorted far more often than it changes. What

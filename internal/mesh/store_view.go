@@ -34,6 +34,7 @@ func (s *Store) Endpoints(host string) []Endpoint {
 		for _, e := range endpoints {
 			if workload := s.workloads[e.Workload]; workload != nil {
 				e.Labels = workload.Labels
+				e.Node = cmp.Or(workload.Node, e.Node)
 				e.MTLS = modeOf(workload, s.namespaces[workload.Namespace], s.settings)
 				if workload.Gateway && e.MTLS != "" {
 					e.MTLS = MTLSDisable // its servers say what they take

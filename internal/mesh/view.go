@@ -53,6 +53,8 @@ const (
 	// KindNarrowHosts is the set of hosts for which callers' namespaces matter; its name is
 	// empty.
 	KindNarrowHosts
+	// KindLooks is what is looked at of callers; its name is empty.
+	KindLooks
 	// KindDestinations is the hosts that the route tables of one host lead to.
 	KindDestinations
 	// KindSettings is the settings of the mesh; its name is empty.
@@ -100,6 +102,8 @@ type View interface {
 	// depends on its namespace: an object for them is not exported to all, or a policy is
 	// neither of the service's namespace nor of the root.
 	NarrowHosts() []string
+	// Looks returns what policies look at of the callers of hosts, by host as they have it.
+	Looks() map[string]Looks
 	// Destinations returns the hosts that the route tables of a host lead to.
 	Destinations(host string) []string
 	// Namespace returns a namespace, nil if there is none.

@@ -99,10 +99,11 @@ func Winners(tables []*RouteTable, host, namespace string) []*RouteTable {
 	return winners
 }
 
-// PolicyFor returns the policy that a caller's namespace has for a host: one of its own, or
-// else of the service's, or else of the mesh's root namespace. What callers there say of
-// all is no word of their own, so that they have their own last. Nil for none.
-func PolicyFor(view View, host, caller string) *Policy {
+// PolicyFor returns the policy that a caller of a namespace, with labels as far as policies
+// look at them, has for a host: one of its namespace, or else of the service's, or else of the
+// mesh's root namespace. What callers there say of all is no word of their own, so that they
+// have their own last. Nil for none.
+func PolicyFor(view View, host, caller string, labels map[string]string) *Policy {
 	policies := view.Policies(host)
 	if len(policies) == 0 {
 		return nil
@@ -117,7 +118,7 @@ func PolicyFor(view View, host, caller string) *Policy {
 	}
 	for _, namespace := range order {
 		for _, policy := range policies {
-			if policy.Origin.Namespace == namespace && Visible(policy.ExportTo, caller) {
+			if policy.Origin.Namespace == namespace && Visible(policy.ExportTo, caller) && Selects(policy.Selector, labels) {
 				return policy
 			}
 		}

@@ -71,7 +71,7 @@ func TestWhichPolicyACallerHas(t *testing.T) {
 		})
 	}
 	of := func(caller string) string {
-		policy := mesh.PolicyFor(store, reviews, caller)
+		policy := mesh.PolicyFor(store, reviews, caller, nil)
 		if policy == nil {
 			return "none"
 		}

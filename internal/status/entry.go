@@ -55,9 +55,8 @@ func (e *entry) compute(now time.Time) {
 	if !translated && len(rejected) == 0 && e.resume() {
 		return
 	}
-	held := translated && e.report.Held
 	findings := slices.Clone(e.validation)
-	if translated && !held {
+	if translated {
 		findings = append(findings, e.translation...)
 	}
 	rejected = about(findings, message.Acceptance)
@@ -65,8 +64,6 @@ func (e *entry) compute(now time.Time) {
 	served := translated && len(rejected) == 0
 	if len(rejected) > 0 {
 		e.programmed, e.suspended = false, true
-	} else if held {
-		e.programmed = false
 	} else if served && !e.suspended && acknowledged(e.report) {
 		e.programmed = true
 	}
@@ -82,9 +79,7 @@ func (e *entry) compute(now time.Time) {
 
 	status := v1alpha1.Status{ObservedGeneration: e.generation, Conditions: conditions}
 	if served && !e.suspended {
-		if !held {
-			status.Proxies = counts(e.report)
-		}
+		status.Proxies = counts(e.report)
 		status.Rejections = rejections(e.report)
 	}
 	e.status = status

@@ -83,6 +83,7 @@ func (p *portRoutes) forward(route *mesh.HTTPRoute) *routev3.RouteAction {
 			continue
 		}
 		shares = append(shares, share(cluster, destination))
+		p.hash(action, destination)
 	}
 	if authority := newAuthority(route); authority != "" && !eachItsHost(shares, authority) {
 		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: authority}

@@ -40,24 +40,22 @@ func (b *build) addresses() {
 			}
 			// Named by the address, since there can be only one of each.
 			name := "outbound|" + addressKey(address, port.Number)
-			cluster := ClusterName(service.Host, port.Number, "")
+			filters, owners := b.tcpTo(service.Host, port.Number)
 			b.add(Resource{
 				TypeURL:  ListenerType,
 				Name:     name,
-				Message:  b.addressListener(name, address, port, cluster),
-				Requires: []string{cluster},
-				Owners:   []mesh.ObjectID{service.Origin.ObjectID},
+				Message:  b.addressListener(name, address, port, filters),
+				Requires: []string{ClusterName(service.Host, port.Number, "")},
+				Owners:   append(owners, service.Origin.ObjectID),
 			})
 		}
 	}
 }
 
-func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, cluster string) *listenerv3.Listener {
+func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, filters []*listenerv3.Filter) *listenerv3.Listener {
 	listener := listenerOf(name, address, port.Number, corev3.TrafficDirection_OUTBOUND)
 	listener.BindToPort = wrapperspb.Bool(false)
-	listener.DefaultFilterChain = &listenerv3.FilterChain{
-		Name: "tcp", Filters: tcpChain(statName("outbound", port.Number), cluster),
-	}
+	listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: filters}
 	if port.Protocol == mesh.Unknown {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{
 			listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorv3.HttpInspector{}),

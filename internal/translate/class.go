@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,16 +84,48 @@ func (c Class) By(transport mesh.Transport) Class {
 // workloads that differ in other labels share a class.
 func sourceLabels(view mesh.View, workload *mesh.Workload) string {
 	seen := map[string]string{}
-	for _, host := range view.SourceHosts() {
-		for key := range sourceLabelKeys(view, host, workload.Namespace) {
-			if value, found := workload.Labels[key]; found {
+	see := func(keys []string) {
+		for _, key := range keys {
+			if value, found := callerLabel(view, workload, key); found {
 				seen[key] = value
-			} else if host, found := mesh.ServiceOfSource(key); found && serves(view, workload, host) {
-				seen[key] = ""
 			}
 		}
 	}
+	for _, host := range view.SourceHosts() {
+		see(sourceLabelKeys(view, host, workload.Namespace))
+	}
+	for _, looks := range view.Looks() {
+		see(looks.Choosing)
+		see(looks.Ordering)
+	}
 	return mesh.LabelText(seen)
+}
+
+// callerLabel returns what a key says of a workload: mostly one of its labels.
+func callerLabel(view mesh.View, workload *mesh.Workload, key string) (string, bool) {
+	some := func(value string) (string, bool) { return value, value != "" }
+	switch key {
+	case mesh.LabelRegion:
+		return some(cmp.Or(workload.Locality.Region, workload.Labels[key]))
+	case mesh.LabelZone:
+		return some(cmp.Or(workload.Locality.Zone, workload.Labels[key]))
+	case mesh.LabelSubzone:
+		return some(cmp.Or(workload.Locality.Subzone, workload.Labels[key]))
+	case mesh.LabelNode:
+		return some(cmp.Or(workload.Node, workload.Labels[key]))
+	case mesh.LabelMode:
+		return mesh.ModeExplicit, workload.Explicit
+	case mesh.LabelService:
+		if serving := view.Serving(workload.Key()); len(serving) > 0 {
+			return serving[0].Host, true
+		}
+		return "", false
+	}
+	if host, found := mesh.ServiceOfSource(key); found {
+		return "", serves(view, workload, host)
+	}
+	value, found := workload.Labels[key]
+	return value, found
 }
 
 // serves reports whether a workload is behind the service of a host.
@@ -102,30 +135,27 @@ func serves(view mesh.View, workload *mesh.Workload, host string) bool {
 
 // sourceLabelKeys returns the keys of the callers' labels that a host's routes look at, as
 // a namespace sees them.
-func sourceLabelKeys(view mesh.View, host, namespace string) map[string]struct{} {
-	keys := map[string]struct{}{}
+func sourceLabelKeys(view mesh.View, host, namespace string) []string {
+	var keys []string
 	tables := mesh.Winners(view.Routes(host), host, namespace)
 	if len(tables) == 0 {
 		return keys
 	}
 	for _, route := range tables[0].HTTP {
 		for _, match := range route.Matches {
-			for key := range match.SourceLabels {
-				keys[key] = struct{}{}
-			}
+			keys = slices.AppendSeq(keys, maps.Keys(match.SourceLabels))
 		}
 	}
 	return keys
 }
 
-// sourceLabelsOf cuts the labels of a class down to those that one host's routes look at.
-func sourceLabelsOf(view mesh.View, host, namespace, labels string) string {
+// labelsOf cuts the labels of a class down to those of some keys.
+func labelsOf(labels string, keys []string) string {
 	if labels == "" {
 		return ""
 	}
-	keys := sourceLabelKeys(view, host, namespace)
 	kept := mesh.ParseLabelText(labels)
-	maps.DeleteFunc(kept, func(key, _ string) bool { _, wanted := keys[key]; return !wanted })
+	maps.DeleteFunc(kept, func(key, _ string) bool { return !slices.Contains(keys, key) })
 	return mesh.LabelText(kept)
 }
 

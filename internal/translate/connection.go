@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"fairlead.dev/fairlead/internal/mesh"
 )
 
 const (
@@ -123,11 +125,29 @@ func httpChain(manager *hcmv3.HttpConnectionManager) []*listenerv3.Filter {
 // like: Envoy's limit of one hour would be a surprise to a database client. Bytes have
 // no word for going: a drain waits for either side to close, and then there is its deadline.
 func tcpChain(statPrefix, cluster string) []*listenerv3.Filter {
-	return []*listenerv3.Filter{networkFilter("envoy.filters.network.tcp_proxy", &tcpproxyv3.TcpProxy{
+	return tcpChainFor(mesh.Traffic{}, statPrefix, cluster)
+}
+
+// tcpChainFor does what a policy says of the traffic to the cluster.
+func tcpChainFor(traffic mesh.Traffic, statPrefix, cluster string) []*listenerv3.Filter {
+	proxy := &tcpproxyv3.TcpProxy{
 		StatPrefix:       statPrefix,
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      noTimeout,
-	})}
+	}
+	applyTCP(proxy, traffic)
+	return []*listenerv3.Filter{networkFilter("envoy.filters.network.tcp_proxy", proxy)}
+}
+
+// tcpTo carries bytes to a host's port as its policy says, and returns whose policy that is.
+func (b *build) tcpTo(host string, port uint16) ([]*listenerv3.Filter, []mesh.ObjectID) {
+	policy := b.policy(host)
+	traffic := policy.For("", port)
+	var owners []mesh.ObjectID
+	if !traffic.IsZero() {
+		owners = append(owners, policy.Origin.ObjectID)
+	}
+	return tcpChainFor(traffic, statName("outbound", port), ClusterName(host, port, "")), owners
 }
 
 func networkFilter(name string, config proto.Message) *listenerv3.Filter {

@@ -2,9 +2,7 @@ package translate
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
-	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -28,10 +26,13 @@ func (b *build) endpoints() {
 	all := b.view.Endpoints(service.Host)
 	for _, t := range b.targets(service) {
 		b.checkTLS(all, t)
+		if t.isPassthrough() {
+			continue // the caller chose the address
+		}
 		b.add(Resource{
 			TypeURL: EndpointType,
 			Name:    t.Name,
-			Message: assignment(t.Name, usable(all, t)),
+			Message: assignment(t.Name, b.preferenceOf(service, t).groups(usable(all, t))),
 			Owners:  t.Owners,
 		})
 	}
@@ -87,33 +88,32 @@ func usable(all []mesh.Endpoint, t target) []mesh.Endpoint {
 	return ready
 }
 
-// assignment groups endpoints by locality; a locality's weight is the number of its
-// endpoints.
-func assignment(name string, endpoints []mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
-	byLocality := map[mesh.Locality][]*endpointv3.LbEndpoint{}
-	for _, e := range endpoints {
-		endpoint := &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-				Address: socketAddress(mesh.LoopbackAddress(e.Address), e.Port),
-			}},
-		}
-		if e.MTLS == mesh.MTLSStrict || e.MTLS == mesh.MTLSPermissive {
-			endpoint.Metadata = mutualMetadata
-		}
-		byLocality[e.Locality] = append(byLocality[e.Locality], endpoint)
-	}
+// assignment lists groups of endpoints.
+func assignment(name string, groups []*group) *endpointv3.ClusterLoadAssignment {
 	assigned := &endpointv3.ClusterLoadAssignment{ClusterName: name}
-	for _, locality := range slices.SortedFunc(maps.Keys(byLocality), compareLocalities) {
-		group := &endpointv3.LocalityLbEndpoints{
-			LbEndpoints:         byLocality[locality],
-			LoadBalancingWeight: wrapperspb.UInt32(uint32(len(byLocality[locality]))),
+	for _, g := range groups {
+		built := &endpointv3.LocalityLbEndpoints{Priority: uint32(g.priority), LoadBalancingWeight: wrapperspb.UInt32(g.weight)}
+		if g.locality != (mesh.Locality{}) {
+			built.Locality = &corev3.Locality{Region: g.locality.Region, Zone: g.locality.Zone, SubZone: g.locality.Subzone}
 		}
-		if locality != (mesh.Locality{}) {
-			group.Locality = &corev3.Locality{Region: locality.Region, Zone: locality.Zone, SubZone: locality.Subzone}
+		for _, e := range g.endpoints {
+			built.LbEndpoints = append(built.LbEndpoints, lbEndpoint(e))
 		}
-		assigned.Endpoints = append(assigned.Endpoints, group)
+		assigned.Endpoints = append(assigned.Endpoints, built)
 	}
 	return assigned
+}
+
+func lbEndpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
+	endpoint := &endpointv3.LbEndpoint{
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+			Address: socketAddress(mesh.LoopbackAddress(e.Address), e.Port),
+		}},
+	}
+	if e.MTLS == mesh.MTLSStrict || e.MTLS == mesh.MTLSPermissive {
+		endpoint.Metadata = mutualMetadata
+	}
+	return endpoint
 }
 
 func compareLocalities(a, b mesh.Locality) int {

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
 	"fairlead.dev/fairlead/test/testenv"
 )
 
@@ -36,6 +39,12 @@ func validate(t *testing.T, paths []string) error {
 		resources, _ := readCase(t, path).translated()
 		all.add(t, caseName(path)+"/", resources)
 	}
+	// As agent/bootstrap has it.
+	all.Secrets = []*tlsv3.Secret{{Name: "system-roots", Type: &tlsv3.Secret_ValidationContext{
+		ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: &corev3.DataSource{
+			Specifier: &corev3.DataSource_Filename{Filename: "certs/root-cert.pem"},
+		}},
+	}}}
 	return testenv.ValidateEnvoy(t.Context(), all.bootstrap(t))
 }
 

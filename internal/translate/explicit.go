@@ -22,6 +22,7 @@ func (b *build) explicitListeners() {
 	if workload == nil || !workload.Address.IsValid() {
 		return
 	}
+	b.labels = workload.Labels
 	address := mesh.LoopbackAddress(workload.Address)
 	// Envoy refuses a listener whose address another one has: the first in this order
 	// stays, so that outbound HTTP always works.
@@ -50,7 +51,9 @@ func (b *build) explicitListeners() {
 			}
 		}
 		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)
-		add(listener, wanted.ListenPort, cluster, &listenerv3.FilterChain{Filters: tcpChain(statName("outbound", wanted.Port), name)})
+		filters, owners := b.tcpTo(wanted.Host, wanted.Port)
+		cluster.Owners = append(cluster.Owners, owners...)
+		add(listener, wanted.ListenPort, cluster, &listenerv3.FilterChain{Filters: filters})
 	}
 	for _, port := range inboundPorts(b.view, workload) {
 		listener := fmt.Sprintf("inbound|%d", port.Number)

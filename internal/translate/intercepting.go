@@ -179,6 +179,6 @@ func passthrough(name string) *clusterv3.Cluster {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
 		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:       durationpb.New(connectTimeout),
-		CircuitBreakers:      noCircuitBreakers,
+		CircuitBreakers:      circuitBreakers(mesh.Traffic{}),
 	}
 }

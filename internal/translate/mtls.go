@@ -72,8 +72,11 @@ func (b *build) mutual(chain *listenerv3.FilterChain) *listenerv3.FilterChain {
 		// the root that they lead to may be on its way out.
 		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
 		DisableStatefulSessionResumption: true,
-		CommonTlsContext: commonTLS(&matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + b.view.Settings().TrustDomain + "/"},
+		CommonTlsContext: commonTLS(&tlsv3.SubjectAltNameMatcher{
+			SanType: tlsv3.SubjectAltNameMatcher_URI,
+			Matcher: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + b.view.Settings().TrustDomain + "/"},
+			},
 		}),
 	})
 	return chain
@@ -109,18 +112,23 @@ func anyOf(ports []uint16) *listenerv3.ListenerFilterChainMatchPredicate {
 	}}
 }
 
-// towards is the transport socket for a service that shows itself as one of the accounts.
-func towards(accounts []mesh.NamespacedName, trustDomain string) *corev3.TransportSocket {
-	names := make([]*matcherv3.StringMatcher, len(accounts))
-	for i, account := range accounts {
-		names[i] = &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{
-			Exact: "spiffe://" + trustDomain + "/ns/" + account.Namespace + "/sa/" + account.Name,
-		}}
+// towards is the transport socket for a service that shows itself as one of the accounts, or
+// by what a policy says instead.
+func towards(accounts []mesh.NamespacedName, trustDomain string, tls *mesh.ClientTLS) *corev3.TransportSocket {
+	names, sni := []string(nil), ""
+	if tls != nil {
+		names, sni = tls.Names, tls.SNI
 	}
-	common := commonTLS(names...)
+	if len(names) == 0 {
+		for _, account := range accounts {
+			names = append(names, "spiffe://"+trustDomain+"/ns/"+account.Namespace+"/sa/"+account.Name)
+		}
+	}
+	common := commonTLS(subjectAltNames(names)...)
 	common.AlpnProtocols = []string{meshALPN}
 	return transportSocket(&tlsv3.UpstreamTlsContext{
 		CommonTlsContext: common,
+		Sni:              sni,
 		MaxSessionKeys:   wrapperspb.UInt32(0), // see mutual
 	})
 }
@@ -137,11 +145,7 @@ var towardsNobody = transportSocket(&tlsv3.UpstreamTlsContext{
 
 // commonTLS is what both sides have: the proxy's own certificate, and a peer that the
 // roots vouch for and that has one of the names.
-func commonTLS(names ...*matcherv3.StringMatcher) *tlsv3.CommonTlsContext {
-	matchers := make([]*tlsv3.SubjectAltNameMatcher, len(names))
-	for i, name := range names {
-		matchers[i] = &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_URI, Matcher: name}
-	}
+func commonTLS(names ...*tlsv3.SubjectAltNameMatcher) *tlsv3.CommonTlsContext {
 	return &tlsv3.CommonTlsContext{
 		TlsParams: &tlsv3.TlsParameters{
 			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
@@ -150,7 +154,7 @@ func commonTLS(names ...*matcherv3.StringMatcher) *tlsv3.CommonTlsContext {
 		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{agentSecret("certificate")},
 		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
-				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: matchers},
+				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: names},
 				ValidationContextSdsSecretConfig: agentSecret("roots"),
 			},
 		},

@@ -216,13 +216,15 @@ type portRoutes struct {
 func (p *portRoutes) addDefault() {
 	cluster := ClusterName(p.host, p.port, "")
 	p.requires = append(p.requires, cluster)
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+		Timeout:          noTimeout,
+	}
+	p.hash(action, &mesh.Destination{Host: p.host, Port: p.port})
 	p.built = append(p.built, &routev3.Route{
-		Name:  "default",
-		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-			Timeout:          noTimeout,
-		}},
+		Name:   "default",
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_Route{Route: action},
 	})
 }
 

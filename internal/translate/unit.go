@@ -49,7 +49,8 @@ type Unit struct {
 	MTLS mesh.MTLSMode
 	// Certified is whether the class has certificates, for clusters.
 	Certified bool
-	// SourceLabels are those of the class that the host's routes look at.
+	// SourceLabels are those of the class that the host's routes and policies look at, each
+	// unit those that matter for it.
 	SourceLabels string
 	// Transport is the class's, for what names where more configuration comes from.
 	Transport mesh.Transport
@@ -86,7 +87,7 @@ func compareBool(a, b bool) int {
 // Units returns everything that a class is served, sorted. A host that only a route
 // table or a policy names has units too, for what is to be said about it.
 func Units(view mesh.View, class Class) []Unit {
-	l := lister{view: view, class: class, narrow: view.NarrowHosts(), sources: view.SourceHosts()}
+	l := lister{view: view, class: class, narrow: view.NarrowHosts(), sources: view.SourceHosts(), looks: view.Looks()}
 	services := view.Services()
 	serviceHosts := make([]string, len(services))
 	namespaces := make(map[string]string, len(services))
@@ -105,14 +106,21 @@ func Units(view mesh.View, class Class) []Unit {
 		l.addRoutes(host, namespaces[host])
 	}
 	for _, host := range union(serviceHosts, view.PolicyHosts()) {
-		l.add(Unit{Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport}, l.isNarrow(host))
+		looks := mesh.LooksAt(l.looks, host)
+		l.add(Unit{
+			Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport, SourceLabels: l.labels(looks.Choosing),
+		}, l.isNarrow(host))
 	}
 	for _, host := range serviceHosts {
-		l.add(Unit{Kind: UnitEndpoints, Host: host}, l.isNarrow(host))
+		looks := mesh.LooksAt(l.looks, host)
+		l.add(Unit{Kind: UnitEndpoints, Host: host, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
 	}
 	if !class.Explicit {
 		for _, host := range serviceHosts {
-			l.add(Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport}, false)
+			looks := mesh.LooksAt(l.looks, host)
+			l.add(Unit{
+				Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport, SourceLabels: l.labels(looks.Choosing),
+			}, l.isNarrow(host))
 		}
 	}
 	return l.units
@@ -123,11 +131,20 @@ type lister struct {
 	view            mesh.View
 	class           Class
 	narrow, sources []string
+	looks           map[string]mesh.Looks
 	units           []Unit
 }
 
 // isNarrow reports whether what a caller gets of a host depends on its namespace.
 func (l *lister) isNarrow(host string) bool { return mesh.CoveredBy(l.narrow, host) }
+
+// labels cuts the class's down to some.
+func (l *lister) labels(keys []string) string {
+	if len(keys) == 0 {
+		return "" // as nearly always
+	}
+	return labelsOf(l.class.SourceLabels, keys)
+}
 
 // add adds a unit, one for every namespace concerned in a class that stands for all.
 func (l *lister) add(unit Unit, narrow bool) {
@@ -152,13 +169,28 @@ func (l *lister) addRoutes(host, home string) {
 	if !narrow && len(l.narrow) > 0 {
 		narrow = slices.ContainsFunc(l.view.Destinations(host), l.isNarrow)
 	}
+	keys := l.choosing(host)
 	if mesh.CoveredBy(l.sources, host) {
 		unit.Namespace = l.class.Namespace
-		unit.SourceLabels = sourceLabelsOf(l.view, host, l.class.Namespace, l.class.SourceLabels)
+		keys = append(keys, sourceLabelKeys(l.view, host, l.class.Namespace)...)
 	} else if l.class.Explicit && home == l.class.Namespace {
 		unit.Namespace = l.class.Namespace
 	}
+	unit.SourceLabels = l.labels(keys)
 	l.add(unit, narrow)
+}
+
+// choosing returns the keys of labels by which callers get other policies of a host, or of
+// those that its routes lead to.
+func (l *lister) choosing(host string) []string {
+	if len(l.looks) == 0 {
+		return nil
+	}
+	keys := mesh.LooksAt(l.looks, host).Choosing
+	for _, destination := range l.view.Destinations(host) {
+		keys = append(keys, mesh.LooksAt(l.looks, destination).Choosing...)
+	}
+	return keys
 }
 
 // union merges two sorted lists without repetitions.
@@ -179,7 +211,7 @@ func union(a, b []string) []string {
 
 // Translate builds one unit.
 func Translate(view mesh.View, unit Unit) Result {
-	b := &build{view: view, unit: unit}
+	b := &build{view: view, unit: unit, labels: mesh.ParseLabelText(unit.SourceLabels)}
 	switch unit.Kind {
 	case UnitListeners:
 		if unit.Explicit {
@@ -201,8 +233,10 @@ func Translate(view mesh.View, unit Unit) Result {
 
 // build is a unit in the making.
 type build struct {
-	view      mesh.View
-	unit      Unit
+	view mesh.View
+	unit Unit
+	// labels are the caller's, as far as they are looked at.
+	labels    map[string]string
 	resources []Resource
 	findings  []message.Finding
 }

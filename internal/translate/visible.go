@@ -8,9 +8,9 @@ func (b *build) tables(host string) []*mesh.RouteTable {
 	return mesh.Winners(b.view.Routes(host), host, b.unit.Namespace)
 }
 
-// policy returns the policy that the caller's namespace has for a host, nil for none.
+// policy returns the policy that the caller has for a host, nil for none.
 func (b *build) policy(host string) *mesh.Policy {
-	return mesh.PolicyFor(b.view, host, b.unit.Namespace)
+	return mesh.PolicyFor(b.view, host, b.unit.Namespace, b.labels)
 }
 
 // exported returns the namespaces whose callers may get something of their own of a host,

@@ -22,6 +22,17 @@ func DestinationRule(object *v1alpha1.DestinationRule, options Options) []messag
 	c.routedHost(spec.Child("host"), object.Spec.Host)
 	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)
 	c.trafficPolicy(spec.Child("trafficPolicy"), object.Spec.TrafficPolicy)
+	if selector := object.Spec.WorkloadSelector; selector != nil {
+		at := spec.Child("workloadSelector", "matchLabels")
+		if len(selector.MatchLabels) == 0 {
+			c.invalid(at, "no label is given", "give at least one, or remove workloadSelector to apply to all")
+		}
+		labels := map[string]string{}
+		for key, value := range selector.MatchLabels {
+			labels[key] = string(value)
+		}
+		c.labels(at, labels)
+	}
 	first := map[string]*field.Path{}
 	for i, subset := range object.Spec.Subsets {
 		path := spec.Child("subsets").Index(i)
@@ -35,28 +46,4 @@ func DestinationRule(object *v1alpha1.DestinationRule, options Options) []messag
 		first[subset.Name] = path
 	}
 	return message.Sort(c.findings)
-}
-
-func (c *checker) trafficPolicy(path *field.Path, policy *v1alpha1.TrafficPolicy) {
-	if policy == nil {
-		return
-	}
-	c.tlsMode(path.Child("tls"), policy.TLS)
-	for i, port := range policy.PortLevelSettings {
-		at := path.Child("portLevelSettings").Index(i)
-		c.port(at.Child("port", "number"), port.Port.Number)
-		c.tlsMode(at.Child("tls"), port.TLS)
-	}
-}
-
-func (c *checker) tlsMode(path *field.Path, tls *v1alpha1.ClientTLSSettings) {
-	if tls == nil {
-		return
-	}
-	switch tls.Mode {
-	case "", v1alpha1.TLSDisable, v1alpha1.TLSIstioMutual, v1alpha1.TLSMeshMutual:
-	default:
-		c.add(message.NotImplementedValue(c.object, path.Child("mode").String(), "other modes than DISABLE, ISTIO_MUTUAL and MESH_MUTUAL are",
-			"use one of these, or remove tls: proxies of the mesh speak mutual TLS to each other by themselves"))
-	}
 }

@@ -25,32 +25,14 @@ var unimplemented = map[string][]string{
 		"spec.servers[].port.targetPort",
 		"spec.servers[].tls.tlsCertificates[].caCertificates",
 	},
-	kindDestinationRule: slices.Concat(
-		policyFields("spec.subsets[].trafficPolicy"),
-		policyFields("spec.trafficPolicy"),
-		[]string{"spec.workloadSelector"},
-	),
+	kindDestinationRule: {
+		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.credentialName",
+		"spec.subsets[].trafficPolicy.tls.credentialName",
+		"spec.subsets[].trafficPolicy.tunnel",
+		"spec.trafficPolicy.portLevelSettings[].tls.credentialName",
+		"spec.trafficPolicy.tls.credentialName",
+	},
 }
-
-// policyFields lists those of a traffic policy, at all places where there is one.
-func policyFields(policy string) []string {
-	var fields []string
-	for _, group := range []string{"activeHealthCheck", "connectionPool", "loadBalancer", "outlierDetection"} {
-		fields = append(fields, policy+"."+group, policy+".portLevelSettings[]."+group)
-	}
-	for _, group := range []string{"proxyProtocol", "retryBudget", "tunnel"} {
-		fields = append(fields, policy+"."+group)
-	}
-	for _, name := range []string{
-		"caCertificates", "caCrl", "clientCertificate", "credentialName", "insecureSkipVerify", "privateKey", "sni", "subjectAltNames",
-	} {
-		fields = append(fields, policy+".tls."+name, policy+".portLevelSettings[].tls."+name)
-	}
-	return fields
-}
-
-// tlsModes is which values of the mode are implemented.
-const tlsModes = "`DISABLE`, `ISTIO_MUTUAL` and `MESH_MUTUAL`, which is the same. Without, a proxy that has certificates speaks mutual TLS to each endpoint whose proxy has some, too"
 
 // partial lists the fields that are implemented for some values only, with a word on
 // which; the others give FL0002 too.
@@ -65,11 +47,6 @@ var partial = map[string]map[string]string{
 	},
 	kindDestinationRule: {
 		"spec.host": "no IP addresses",
-
-		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.mode": tlsModes,
-		"spec.subsets[].trafficPolicy.tls.mode":                     tlsModes,
-		"spec.trafficPolicy.portLevelSettings[].tls.mode":           tlsModes,
-		"spec.trafficPolicy.tls.mode":                               tlsModes,
 	},
 }
 
@@ -89,6 +66,25 @@ var differences = map[string]map[string]string{
 		"spec.http[].route[].headers":            "another host by `request.set` goes before that of the route; with Istio the route's overrules it",
 		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
 		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
+	},
+	kindDestinationRule: {
+		"spec.host":             "of several objects for one host, one namespace and the same selector the oldest is used and the others say so, where Istio merges them",
+		"spec.workloadSelector": "selects in the object's own namespace only, as in Istio; without labels it is refused",
+
+		"spec.trafficPolicy.activeHealthCheck":                                 "Fairlead's own: proxies ask each endpoint how it is",
+		"spec.trafficPolicy.connectionPool.http.h2UpgradePolicy":               "there is no setting of the mesh: `DEFAULT` upgrades nothing",
+		"spec.trafficPolicy.connectionPool.tcp.idleTimeout":                    "unset, connections that carry bytes may be idle for ever; Istio ends them after an hour",
+		"spec.trafficPolicy.loadBalancer.consistentHash":                       "without an algorithm it is Maglev, where Istio has a ring: of a ring up to two of n keys move when one of n endpoints goes",
+		"spec.trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes": "refused without `ttl`, as is `path`: the proxy makes no cookie then",
+		"spec.trafficPolicy.loadBalancer.localityLbSetting.failover":           "takes effect with `activeHealthCheck` too",
+		"spec.trafficPolicy.loadBalancer.simple":                               "`PASSTHROUGH` leaves the choice to the proxy where a workload calls its proxy by address",
+		"spec.trafficPolicy.loadBalancer.zoneAwareLbSetting":                   "on unless `enabled` is false; shares are reckoned by the control plane, from the endpoints of the first service that the caller serves, so that proxies need no setting for it",
+		"spec.trafficPolicy.outlierDetection.maxEjectionPercent":               "unset, one endpoint may always be taken out, however few there are",
+		"spec.trafficPolicy.tls":                                               "a field that has no meaning in the mode given is refused, where Istio ignores it",
+		"spec.trafficPolicy.tls.caCertificates":                                "unset, those of the proxy's machine, which its agent looks for where distributions keep them",
+		"spec.trafficPolicy.tls.subjectAltNames":                               "unset, the server must have the name that `sni` says; Istio takes any then",
+		"spec.trafficPolicy.tls.sni":                                           "unset, and where bytes are carried, the policy's host; Istio sends none then",
+		"spec.trafficPolicy.tunnel":                                            "applies where bytes are carried, as in Istio",
 	},
 	kindGateway: {
 		"spec.servers[].hosts":                 "by HTTPS, a request for a host that the server named in the TLS handshake does not have is answered 421, so that clients which share connections among hosts of one certificate ask again; Istio answers 404",

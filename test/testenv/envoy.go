@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"fairlead.dev/fairlead/agent/bootstrap"
@@ -36,9 +37,12 @@ func ValidateEnvoy(ctx context.Context, configuration []byte) error {
 	if err := os.WriteFile(path, configuration, 0o600); err != nil {
 		return err
 	}
-	// Where resources expect the agent's SDS files, which have to be there.
-	for _, name := range []string{"sds-certificate.json", "sds-roots.json"} {
-		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "certs"), 0o700), os.WriteFile(filepath.Join(dir, "certs", name), nil, 0o600)); err != nil {
+	files, err := namedFiles()
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "certs"), 0o700), os.WriteFile(filepath.Join(dir, "certs", name), content, 0o600)); err != nil {
 			return err
 		}
 	}
@@ -50,6 +54,23 @@ func ValidateEnvoy(ctx context.Context, configuration []byte) error {
 	}
 	return nil
 }
+
+// namedFiles are those in the folder certs that have to be there for resources which name
+// them: the agent's SDS files, and a certificate with what verifies it.
+var namedFiles = sync.OnceValues(func() (map[string][]byte, error) {
+	authority, err := NewAuthority("root")
+	if err != nil {
+		return nil, err
+	}
+	issued, err := authority.Issue("spiffe://cluster.local/ns/default/sa/front")
+	if err != nil {
+		return nil, err
+	}
+	files := issued.Files()
+	files["sds-certificate.json"], files["sds-roots.json"] = nil, nil
+	files["crl.pem"], err = authority.Revoke()
+	return files, err
+})
 
 // SocketDir creates a folder whose path is short enough for Unix sockets in it, which
 // that of testing.T's TempDir often is not. The caller removes it.

@@ -55,7 +55,7 @@ func newAuthority(name string, issuer *Authority, changes []func(*x509.Certifica
 	template := leaf()
 	template.Subject = pkix.Name{CommonName: name}
 	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageCertSign, nil
+	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageCertSign|x509.KeyUsageCRLSign, nil
 	for _, change := range changes {
 		change(template)
 	}
@@ -149,6 +149,21 @@ func (a *Authority) Certify(identity string, public any, changes ...func(*x509.C
 		return nil, err
 	}
 	return append(encodePEM("CERTIFICATE", der), a.above...), nil
+}
+
+// Revoke returns the list, as PEM, of those of the authority's certificates that are good no more.
+func (a *Authority) Revoke(chains ...[]byte) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+	for _, chain := range chains {
+		block, _ := pem.Decode(chain)
+		revoked, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: revoked.SerialNumber, RevocationTime: list.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.certificate, a.key)
+	return encodePEM("X509 CRL", der), err
 }
 
 func leaf() *x509.Certificate {
