@@ -6,13 +6,14 @@ import (
 
 	"fairlead.dev/fairlead/agent/flags"
 	"fairlead.dev/fairlead/agent/manager"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 func (s *settings) interpretCertificates(found *flags.Problems) {
 	if s.certificateReload != reloadBySDS && s.certificateReload != reloadByHotRestart {
 		found.Add("certificate-reload", "is %q: use %s or %s", s.certificateReload, reloadBySDS, reloadByHotRestart)
 	}
-	if !slices.Contains(manager.Algorithms, manager.Algorithm(s.keyAlgorithm)) {
+	if !slices.Contains(manager.Algorithms, pki.KeyAlgorithm(s.keyAlgorithm)) {
 		found.Add("key-algorithm", "is %q: use one of %v", s.keyAlgorithm, manager.Algorithms)
 	}
 	for name, path := range map[string]*string{"certs-dir": &s.certsDir, "token-file": &s.tokenFile, "manager-roots": &s.managerRoots} {

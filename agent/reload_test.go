@@ -159,10 +159,10 @@ func TestBootstrapNamesTheCertificateIfOneIsExpected(t *testing.T) {
 		}
 	}
 	const socket, proof = "--xds-socket=/run/xds.sock", "/run/agent/proof.sock"
-	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "CERTS_DIR") {
+	if out := printed(socket); strings.Contains(out, proof) || strings.Contains(out, "/run/agent/certs") {
 		t.Errorf("there is none at the usual place, but the bootstrap names one:\n%s", out)
 	}
-	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, `"CERTS_DIR": "/run/agent/certs"`) {
+	if out := printed("--xds-address=manager:15010"); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/certs") {
 		t.Errorf("the manager asks for a certificate, but the bootstrap names none:\n%s", out)
 	}
 	if out := printed(socket, "--certs-dir=/run/certs-to-come"); !strings.Contains(out, proof) || !strings.Contains(out, "/run/agent/pressure-0") {

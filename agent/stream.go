@@ -8,6 +8,7 @@ import (
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/agent/manager"
 	"fairlead.dev/fairlead/agent/metrics"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 // newClient is for the stream to the manager; nil where the manager is reached by a Unix
@@ -17,9 +18,9 @@ func (a *agent) newClient(statistics *metrics.Statistics, adminSocket string) *m
 	if s.xdsAddress == "" {
 		return nil
 	}
-	algorithm := manager.Algorithm("")
+	algorithm := pki.KeyAlgorithm("")
 	if s.certificateSource == fromManager {
-		algorithm = manager.Algorithm(s.keyAlgorithm)
+		algorithm = pki.KeyAlgorithm(s.keyAlgorithm)
 	}
 	admin := envoy.NewAdmin(adminSocket)
 	return manager.New(manager.Options{

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +32,7 @@ func CacheOptions(namespace string) cache.Options {
 			&corev1.Service{}:            {Transform: transform(stripService)},
 			&discoveryv1.EndpointSlice{}: {Transform: transform(stripEndpointSlice)},
 			&corev1.ServiceAccount{}:     {Transform: transform(stripServiceAccount)},
+			&appsv1.ControllerRevision{}: {Label: revisions, Transform: transform(stripRevision)},
 			&corev1.Secret{}:             {Label: certificates, Transform: transform(stripSecret)},
 		},
 	}

@@ -201,6 +201,13 @@ type termsCache struct {
 	known    map[version]judged
 }
 
+// version tells one spec of an object from all others, those of an earlier object with
+// the same name among them.
+type version struct {
+	uid        types.UID
+	generation int64
+}
+
 type judged struct {
 	terms    *rotation.Terms
 	findings []message.Finding

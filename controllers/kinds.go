@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,6 +56,7 @@ func offersKinds(ctx context.Context, client discovery.DiscoveryInterfaceWithCon
 	}{
 		{corev1.SchemeGroupVersion, []string{"configmaps", "namespaces", "nodes", "pods", "services"}, "is it a Kubernetes API server?"},
 		{discoveryv1.SchemeGroupVersion, []string{"endpointslices"}, "Kubernetes 1.21 or newer is needed"},
+		{appsv1.SchemeGroupVersion, []string{"controllerrevisions"}, "Kubernetes 1.21 or newer is needed"},
 		{v1alpha1.GroupVersion, []string{"virtualservices", "destinationrules", "meshcertificates"}, "install the CRDs of this version, for example by `make install`"},
 	} {
 		offered, err := client.ServerResourcesForGroupVersionWithContext(ctx, wanted.version.String())

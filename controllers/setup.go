@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/clock"
@@ -18,6 +19,7 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/hold"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/status"
@@ -27,6 +29,7 @@ import (
 type Options struct {
 	Store   *mesh.Store
 	Table   *status.Table
+	Holder  *hold.Holder
 	Convert convert.Options
 	Clock   clock.WithTicker
 	Log     *slog.Logger
@@ -53,7 +56,10 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	if err := manager.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, podNodeField, podNode); err != nil {
 		return nil, fmt.Errorf("index Pods by node: %w", err)
 	}
-	spec := newSpecs(options.Table)
+	if err := manager.GetFieldIndexer().IndexField(ctx, &appsv1.ControllerRevision{}, revisionOwnerField, revisionOwner); err != nil {
+		return nil, fmt.Errorf("index ControllerRevisions by owner: %w", err)
+	}
+	spec := &specs{table: options.Table, holder: options.Holder, reader: reader, direct: manager.GetAPIReader()}
 	pods := &PodReconciler{Reader: reader, Store: options.Store, Log: options.Log}
 	// As they were read at the start: what the ConfigMap says may be unusable.
 	options.Store.SetSettings(inNamespace(options.Settings.Get(), options.Namespace))
@@ -73,8 +79,8 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		}},
 		{object: &corev1.Service{}, list: &corev1.ServiceList{}, reconciler: &ServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert}},
 		{object: &discoveryv1.EndpointSlice{}, list: &discoveryv1.EndpointSliceList{}, reconciler: NewEndpointSliceReconciler(reader, options.Store, options.Convert)},
-		specKind(spec, reader, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
-		specKind(spec, reader, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
+		specKind(spec, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
+		specKind(spec, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 	}
 
 	everyReplica := false
@@ -98,6 +104,12 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 	writer := &StatusWriter{Table: options.Table, Client: manager.GetClient(), Clock: options.Clock, Log: options.Log}
 	if err := manager.Add(writer); err != nil {
 		return nil, fmt.Errorf("add the status writer: %w", err)
+	}
+	revisions := &RevisionWriter{
+		Holder: options.Holder, Client: manager.GetClient(), Elected: manager.Elected(), Clock: options.Clock, Log: options.Log,
+	}
+	if err := manager.Add(revisions); err != nil {
+		return nil, fmt.Errorf("add the writer of revisions: %w", err)
 	}
 	return primer, nil
 }

@@ -31,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/hold"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/internal/settings"
@@ -60,7 +61,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(api.Stop()).To(Succeed()) })
 
 	scheme = runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, controllers.AddRevisions, eventsv1.AddToScheme, v1alpha1.AddToScheme)
 	Expect(builder.AddToScheme(scheme)).To(Succeed())
 	writer, err = client.New(api.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -88,6 +89,7 @@ var _ = BeforeEach(func() {
 type replica struct {
 	store    *mesh.Store
 	table    *status.Table
+	holder   *hold.Holder
 	settings *settings.Holder
 	// source has what authority has read; the leader makes one if there is none.
 	source    *pki.Source
@@ -133,9 +135,10 @@ func startReplica(election string, more ...func(ctrl.Manager, *replica)) *replic
 	Expect(err).NotTo(HaveOccurred())
 	r := &replica{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), settings: settings.NewHolder(), source: pki.NewSource(), elected: manager.Elected()}
 	log := slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r.holder = hold.New(hold.Options{Clock: clock.RealClock{}, Log: log, Report: r.table.Delivered})
 	ctx, cancel := context.WithCancel(context.Background())
 	primer, err := controllers.Setup(ctx, manager, controllers.Options{
-		Store: r.store, Table: r.table, Clock: clock.RealClock{},
+		Store: r.store, Table: r.table, Holder: r.holder, Clock: clock.RealClock{},
 		Convert:   convert.Options{ClusterDomain: "cluster.local"},
 		Namespace: "fairlead-system", Settings: r.settings, Log: log,
 	})

@@ -71,7 +71,7 @@ func nodeOf(c Config) object {
 	metadata := object{}
 	for key, value := range map[string]string{
 		"NAME": c.Pod, "NAMESPACE": c.Namespace, "WORKLOAD": c.Workload, "SERVICE_ACCOUNT": c.ServiceAccount,
-		"AGENT_VERSION": c.AgentVersion, "CERTS_DIR": c.CertsDir, "REVISION": c.Revision,
+		"AGENT_VERSION": c.AgentVersion, "REVISION": c.Revision,
 	} {
 		if value != "" {
 			metadata[key] = value

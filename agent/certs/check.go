@@ -8,12 +8,12 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 // minRSABits is the least that Envoy takes:
@@ -89,9 +89,9 @@ func check(found files, now time.Time) (*set, error) {
 	if leaf.IsCA {
 		return nil, complain(ChainFile, "begins with the certificate of an authority (%s): put the workload's own first, its issuers after it", leaf.Subject)
 	}
-	if !matches(leaf, key) {
+	if !pki.IsKeyOf(leaf, key) {
 		for _, other := range chain[1:] {
-			if matches(other, key) {
+			if pki.IsKeyOf(other, key) {
 				return nil, complain(ChainFile, "has the certificate of %s at a later place: put it first, its issuers after it", KeyFile)
 			}
 		}
@@ -112,31 +112,16 @@ func check(found files, now time.Time) (*set, error) {
 		subjects: subjects(roots),
 		about: Certificate{
 			Serial:      leaf.SerialNumber.Text(16),
-			Fingerprint: fingerprint(leaf),
+			Fingerprint: pki.RootID(leaf),
 			URIs:        uris,
-			Root:        fingerprint(root),
-			Trusted:     fingerprints(roots),
+			Root:        pki.RootID(root),
+			Trusted:     pki.RootIDs(roots),
 			NotBefore:   leaf.NotBefore,
 			NotAfter:    leaf.NotAfter,
 			Expires:     expires,
 			RootsExpire: firstToExpire(roots),
 		},
 	}, nil
-}
-
-func fingerprint(c *x509.Certificate) string {
-	sum := sha256.Sum256(c.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
-// fingerprints are sorted, each once.
-func fingerprints(certificates []*x509.Certificate) []string {
-	var found []string
-	for _, c := range certificates {
-		found = append(found, fingerprint(c))
-	}
-	slices.Sort(found)
-	return slices.Compact(found)
 }
 
 // verify judges the chain as a peer would, and tells until when one would take it, and
@@ -151,13 +136,7 @@ func verify(chain, roots []*x509.Certificate, now time.Time) (expires time.Time,
 			return time.Time{}, nil, complain(ChainFile, "has a certificate (%s) that is not valid before %s: wait, or set this machine's clock right", name(c), stamp(c.NotBefore))
 		}
 	}
-	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now}
-	for _, c := range roots {
-		options.Roots.AddCert(c)
-	}
-	for _, c := range chain[1:] {
-		options.Intermediates.AddCert(c)
-	}
+	options := x509.VerifyOptions{Roots: pki.Pool(roots), Intermediates: pki.Pool(chain[1:]), CurrentTime: now}
 	// A proxy takes calls and makes them, with one certificate.
 	for usage, words := range map[x509.ExtKeyUsage]string{x509.ExtKeyUsageServerAuth: "server", x509.ExtKeyUsageClientAuth: "client"} {
 		options.KeyUsages = []x509.ExtKeyUsage{usage}
@@ -299,11 +278,6 @@ func parseKey(content []byte) (crypto.Signer, []byte, error) {
 	default:
 		return nil, nil, complain(KeyFile, "is neither an ECDSA nor an RSA key, and Envoy takes no other from its peers: use ECDSA on P-256")
 	}
-}
-
-func matches(c *x509.Certificate, key crypto.Signer) bool {
-	public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(key.Public())
 }
 
 // name is how a person tells certificates apart.

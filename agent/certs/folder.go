@@ -69,9 +69,6 @@ func (f *Folder) Status() Status {
 	return f.status
 }
 
-// Paths is what Envoy's configuration has to know.
-func (f *Folder) Paths() Paths { return f.paths }
-
 const (
 	// settle is how long nothing may have happened in the mounted folder before it is
 	// read: files that are rewritten one by one are to be read when all are.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 const (
@@ -53,7 +55,7 @@ func Handshake(ctx context.Context, socket string, own tls.Certificate) (Served,
 		// An expired or foreign certificate is to be told, too.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			served.Fingerprint = fingerprint(state.PeerCertificates[0])
+			served.Fingerprint = pki.RootID(state.PeerCertificates[0])
 			return nil
 		},
 		GetClientCertificate: func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {

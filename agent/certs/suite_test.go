@@ -95,6 +95,8 @@ func newPlace(t testing.TB, changes ...func(*certs.Options)) *place {
 	return p
 }
 
+func (p *place) Paths() certs.Paths { return certs.PathsIn(p.dir) }
+
 // Write takes log lines.
 func (p *place) Write(line []byte) (int, error) {
 	p.mu.Lock()

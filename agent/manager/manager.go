@@ -28,6 +28,8 @@ import (
 	"fairlead.dev/fairlead/agent/certs"
 	"fairlead.dev/fairlead/agent/controlplane"
 	"fairlead.dev/fairlead/agent/envoy"
+	"fairlead.dev/fairlead/internal/agentapi"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 const (
@@ -50,7 +52,7 @@ type Options struct {
 	// Certificates are told in reports. With Algorithm, their keys are made of that kind
 	// and certificates asked for; without, they come from elsewhere.
 	Certificates *certs.Folder
-	Algorithm    Algorithm
+	Algorithm    pki.KeyAlgorithm
 	// Proxy is how Envoy is, and Count asks it what it counts. The latter is given two
 	// seconds; an error means that nothing is known.
 	Proxy func() envoy.Status
@@ -174,7 +176,7 @@ func (c *Client) connect(ctx context.Context) error {
 	s, err := open(ctx, target, token, "fairlead-agent/"+c.options.Version, c.hello())
 	if err == nil {
 		defer s.close()
-		var welcome *welcome
+		var welcome *agentapi.Welcome
 		if welcome, err = s.welcome(); err == nil {
 			late.Stop()
 			c.byToken = false

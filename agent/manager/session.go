@@ -39,7 +39,7 @@ func (c *Client) hello() *agentapi.FromAgent {
 }
 
 // converse returns why the stream ended.
-func (c *Client) converse(ctx context.Context, s *stream, welcome *welcome, target controlplane.Target) error {
+func (c *Client) converse(ctx context.Context, s *stream, welcome *agentapi.Welcome, target controlplane.Target) error {
 	now := &session{Client: c, stream: s, target: target, identity: welcome.GetIdentity()}
 	interval := usualInterval
 	if welcome.GetReportInterval() != nil {

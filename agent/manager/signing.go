@@ -1,50 +1,19 @@
 package manager
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/url"
 	"time"
 
 	"fairlead.dev/fairlead/internal/agentapi"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
-// Algorithm is a kind of key.
-type Algorithm string
-
-// The kinds that Envoy takes from its peers, see package certs.
-const (
-	ECDSAP256 Algorithm = "ECDSA-P256"
-	ECDSAP384 Algorithm = "ECDSA-P384"
-	RSA2048   Algorithm = "RSA-2048"
-	RSA3072   Algorithm = "RSA-3072"
-	RSA4096   Algorithm = "RSA-4096"
-)
-
-// Algorithms are all of them, the default first.
-var Algorithms = []Algorithm{ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096}
-
-func (a Algorithm) newKey() (crypto.Signer, error) {
-	switch a {
-	case ECDSAP256:
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case ECDSAP384:
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case RSA2048:
-		return rsa.GenerateKey(rand.Reader, 2048)
-	case RSA3072:
-		return rsa.GenerateKey(rand.Reader, 3072)
-	case RSA4096:
-		return rsa.GenerateKey(rand.Reader, 4096)
-	}
-	return nil, fmt.Errorf("there is no key algorithm %q: use one of %v", a, Algorithms)
-}
+// Algorithms are the kinds of keys that Envoy takes from its peers (see package certs), the
+// default first.
+var Algorithms = []pki.KeyAlgorithm{pki.ECDSAP256, pki.ECDSAP384, pki.RSA2048, pki.RSA3072, pki.RSA4096}
 
 const (
 	// lifeTenths is when the agent asks by itself: the manager's plan comes long before.
@@ -117,8 +86,8 @@ func (s *session) askIfDue() error {
 }
 
 // newAsked makes a key and the request for it.
-func newAsked(algorithm Algorithm, identity string) (*asked, error) {
-	key, err := algorithm.newKey()
+func newAsked(algorithm pki.KeyAlgorithm, identity string) (*asked, error) {
+	key, err := algorithm.NewKey()
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +100,8 @@ func newAsked(algorithm Algorithm, identity string) (*asked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a signing request: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("make a signing request: %w", err)
-	}
-	return &asked{identity: identity, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), csr: csr}, nil
+	encoded, err := pki.EncodeKey(key)
+	return &asked{identity: identity, key: encoded, csr: csr}, err
 }
 
 // answered returns the key that an answer is for, and nil if nobody waits for it.

@@ -3,19 +3,17 @@ package manager
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"fairlead.dev/fairlead/agent/controlplane"
+	"fairlead.dev/fairlead/agent/grpcform"
 	"fairlead.dev/fairlead/internal/agentapi"
 )
 
@@ -30,8 +28,7 @@ const (
 	longestMessage = 1 << 20
 )
 
-// stream is one call of the service in gRPC's form over HTTP/2, on a connection of its
-// own: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+// stream is one call of the service in gRPC's form over HTTP/2, on a connection of its own.
 type stream struct {
 	address    string
 	connection net.Conn
@@ -78,7 +75,7 @@ func open(ctx context.Context, target controlplane.Target, token, agent string, 
 		s.close()
 		return nil, err
 	}
-	request.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {agent}}
+	request.Header = grpcform.NewHeader(agent)
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -103,15 +100,12 @@ func (s *stream) close() {
 	s.transport.CloseIdleConnections()
 }
 
-// encode writes a message as gRPC does: a byte that says that it is not compressed, its
-// length, itself.
 func encode(m *agentapi.FromAgent) ([]byte, error) {
-	frame, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 5), m)
+	message, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, grpcform.Prefix), m)
 	if err != nil {
 		return nil, fmt.Errorf("encode a message to the manager: %w", err)
 	}
-	binary.BigEndian.PutUint32(frame[1:], uint32(len(frame)-5))
-	return frame, nil
+	return grpcform.Frame(message), nil
 }
 
 func (s *stream) send(m *agentapi.FromAgent) error {
@@ -126,16 +120,11 @@ func (s *stream) send(m *agentapi.FromAgent) error {
 }
 
 func (s *stream) receive() (*agentapi.FromManager, error) {
-	var header [5]byte
-	if _, err := io.ReadFull(s.response.Body, header[:]); err != nil {
-		return nil, s.ended(err)
-	}
-	length := binary.BigEndian.Uint32(header[1:])
-	if header[0] != 0 || length > longestMessage {
+	content, err := grpcform.Read(s.response.Body, longestMessage)
+	switch {
+	case errors.Is(err, grpcform.ErrForm):
 		return nil, fmt.Errorf("the manager at %s sent a message that is compressed or longer than %d bytes: see whether it is another program", s.address, longestMessage)
-	}
-	content := make([]byte, length)
-	if _, err := io.ReadFull(s.response.Body, content); err != nil {
+	case err != nil:
 		return nil, s.ended(err)
 	}
 	m := &agentapi.FromManager{}
@@ -146,9 +135,7 @@ func (s *stream) receive() (*agentapi.FromManager, error) {
 }
 
 // welcome is the manager's first message.
-type welcome = agentapi.Welcome
-
-func (s *stream) welcome() (*welcome, error) {
+func (s *stream) welcome() (*agentapi.Welcome, error) {
 	first, err := s.receive()
 	if err == nil && first.GetWelcome() == nil {
 		err = fmt.Errorf("the manager at %s began with another message than a welcome: see whether its version fits the agent's", s.address)
@@ -185,18 +172,9 @@ func (s *stream) ended(err error) error {
 	if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("the stream from the manager at %s broke off: %w", s.address, err)
 	}
-	// A call that fails at once has no body, and its status among the headers.
-	status := s.response.Trailer
-	if status.Get("Grpc-Status") == "" {
-		status = s.response.Header
-	}
-	code, err := strconv.Atoi(status.Get("Grpc-Status"))
-	if err != nil {
+	code, message, told := grpcform.Status(s.response)
+	if !told {
 		return fmt.Errorf("the manager at %s ended the stream without a status: see its log", s.address)
-	}
-	message := status.Get("Grpc-Message")
-	if plain, err := url.PathUnescape(message); err == nil {
-		message = plain
 	}
 	return &statusError{s.address, code, message}
 }

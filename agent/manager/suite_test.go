@@ -30,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/agent/manager"
 	"fairlead.dev/fairlead/internal/agentapi"
+	"fairlead.dev/fairlead/internal/pki"
 	"fairlead.dev/fairlead/test/testenv"
 )
 
@@ -278,7 +279,7 @@ func newAgent(t *testing.T, m *fakeManager, changes ...func(*manager.Options)) *
 	if err := a.folder.Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	current := a.folder.Paths().Current
+	current := certs.PathsIn(a.dir).Current
 	options := manager.Options{
 		Node: "shop/reviews-1", Version: "v1",
 		Target: func() controlplane.Target {
@@ -288,7 +289,7 @@ func newAgent(t *testing.T, m *fakeManager, changes ...func(*manager.Options)) *
 			}
 		},
 		TokenFile: filepath.Join(a.dir, "token"), FirstRoots: filepath.Join(a.dir, "roots.pem"),
-		Certificates: a.folder, Algorithm: manager.ECDSAP256,
+		Certificates: a.folder, Algorithm: pki.ECDSAP256,
 		Proxy: func() envoy.Status {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -337,7 +338,7 @@ func (a *agent) keepsSecrets() {
 	if strings.Contains(said, token) || strings.Contains(said, "PRIVATE KEY") {
 		a.t.Error("a token or key is in what the agent says")
 	}
-	key, err := os.ReadFile(filepath.Join(a.folder.Paths().Current, certs.KeyFile))
+	key, err := os.ReadFile(filepath.Join(certs.PathsIn(a.dir).Current, certs.KeyFile))
 	if err == nil && strings.Contains(said, string(key[40:80])) {
 		a.t.Error("the key is in what the agent says")
 	}

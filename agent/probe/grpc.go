@@ -3,7 +3,6 @@ package probe
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +11,15 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"fairlead.dev/fairlead/agent/grpcform"
 )
 
 // grpcProber makes the one call Check of the health checking protocol,
 // https://grpc.io/docs/guides/health-checking/, over HTTP/2 without TLS, as the kubelet
-// does. Its two messages have one field each, which is no reason to carry a gRPC
-// library: framing is https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md,
-// the fields' encoding https://protobuf.dev/programming-guides/encoding/.
+// does. Its two messages have one field each, which is no reason to carry a gRPC library.
 type grpcProber struct {
 	grpc      GRPC
 	address   string
@@ -46,9 +47,7 @@ func (p *grpcProber) probe(ctx context.Context, asked *http.Request) (result, er
 	if err != nil {
 		return result{}, fmt.Errorf("no request can be made of the probe: %w", err)
 	}
-	request.Header.Set("Content-Type", "application/grpc")
-	request.Header.Set("Te", "trailers")
-	request.Header.Set("User-Agent", asked.UserAgent())
+	request.Header = grpcform.NewHeader(asked.UserAgent())
 	if deadline, ok := ctx.Deadline(); ok {
 		request.Header.Set("Grpc-Timeout", strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10)+"m")
 	}
@@ -78,56 +77,29 @@ func (p *grpcProber) probe(ctx context.Context, asked *http.Request) (result, er
 	return result{code: http.StatusOK, contentType: "text/plain; charset=utf-8", body: []byte("SERVING\n")}, nil
 }
 
-// grpcStatus returns an error unless the call's status is OK. An answer without a
-// message has it in its headers.
+// grpcStatus returns an error unless the call's status is OK.
 func grpcStatus(response *http.Response) error {
-	from := response.Trailer
-	if from.Get("Grpc-Status") == "" {
-		from = response.Header
-	}
-	switch code, message := from.Get("Grpc-Status"), from.Get("Grpc-Message"); code {
-	case "0":
-		return nil
-	case "":
+	switch code, message, told := grpcform.Status(response); {
+	case !told:
 		return errors.New("the application's answer has no gRPC status: the port speaks another protocol")
-	case "12":
-		return fmt.Errorf("the application does not implement grpc.health.v1.Health: %s", unescape(message))
-	case "5":
-		return fmt.Errorf("the application knows no health of such a service: %s", unescape(message))
+	case code == 0:
+		return nil
+	case code == 12:
+		return fmt.Errorf("the application does not implement grpc.health.v1.Health: %s", message)
+	case code == 5:
+		return fmt.Errorf("the application knows no health of such a service: %s", message)
 	default:
-		return fmt.Errorf("the application answers with gRPC status %s: %s", code, unescape(message))
+		return fmt.Errorf("the application answers with gRPC status %d: %s", code, message)
 	}
 }
 
-// unescape undoes the percent-encoding of messages.
-func unescape(message string) string {
-	if plain, err := url.PathUnescape(message); err == nil {
-		return plain
-	}
-	return message
-}
-
-// prefix is the length of what goes before a message: a byte for compression, four for
-// the message's length.
-const prefix = 5
-
-// Tags are a field's number and how its value is written. fieldService is field 1 of
-// HealthCheckRequest, with a length; fieldStatus field 1 of HealthCheckResponse, a number.
-const (
-	fieldService = 1<<3 | 2
-	fieldStatus  = 1 << 3
-)
-
-// checkRequest is a HealthCheckRequest with what goes before it.
+// checkRequest is a HealthCheckRequest, whose field 1 is the service, with what goes before it.
 func checkRequest(service string) []byte {
-	var message []byte
+	message := make([]byte, grpcform.Prefix)
 	if service != "" {
-		message = append(message, fieldService)
-		message = binary.AppendUvarint(message, uint64(len(service)))
-		message = append(message, service...)
+		message = protowire.AppendString(protowire.AppendTag(message, 1, protowire.BytesType), service)
 	}
-	framed := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
-	return append(framed, message...)
+	return grpcform.Frame(message)
 }
 
 // serving is the one status of HealthCheckResponse.ServingStatus that is success.
@@ -141,48 +113,24 @@ func statusName(status uint64) string {
 	return fmt.Sprintf("of status %d", status)
 }
 
-// servingStatus reads the status of a HealthCheckResponse, with what goes before it. Of
-// fields that are set twice the last one counts, and unknown ones are passed over.
+// servingStatus reads field 1 of a HealthCheckResponse, with what goes before it. If it is set
+// twice the last one counts, and unknown fields are passed over.
 func servingStatus(framed []byte) (status uint64, err error) {
-	if len(framed) < prefix || uint64(binary.BigEndian.Uint32(framed[1:])) != uint64(len(framed)-prefix) {
+	content := bytes.NewReader(framed)
+	message, err := grpcform.Read(content, mostBody)
+	if err != nil && !errors.Is(err, grpcform.ErrForm) || content.Len() > 0 {
 		return 0, errors.New("its length is wrong")
 	}
-	if framed[0] != 0 {
-		return 0, errors.New("it is compressed, though that was not asked for")
-	}
-	message := framed[prefix:]
-	next := func() uint64 {
-		value, n := binary.Uvarint(message)
-		if n <= 0 {
-			err = errors.New("it is cut short")
-			message = nil
-			return 0
+	for err == nil && len(message) > 0 {
+		number, kind, n := protowire.ConsumeField(message)
+		if n < 0 {
+			return 0, fmt.Errorf("it is cut short, or not protobuf: %w", protowire.ParseError(n))
+		}
+		if number == 1 && kind == protowire.VarintType {
+			_, _, tag := protowire.ConsumeTag(message)
+			status, _ = protowire.ConsumeVarint(message[tag:])
 		}
 		message = message[n:]
-		return value
-	}
-	skip := func(n uint64) {
-		if n > uint64(len(message)) {
-			err = errors.New("it is cut short")
-			n = uint64(len(message))
-		}
-		message = message[n:]
-	}
-	for len(message) > 0 && err == nil {
-		switch tag := next(); {
-		case tag == fieldStatus:
-			status = next()
-		case tag&7 == 0:
-			next()
-		case tag&7 == 1:
-			skip(8)
-		case tag&7 == 2:
-			skip(next())
-		case tag&7 == 5:
-			skip(4)
-		default:
-			err = errors.New("it is not protobuf")
-		}
 	}
 	return status, err
 }

@@ -42,6 +42,12 @@ const (
 	CertificateLabel = GroupName + "/certificate"
 	// IdentityAnnotation on such a Secret is the certificate's SPIFFE ID.
 	IdentityAnnotation = GroupName + "/identity"
+
+	// RevisionLabel on a ControllerRevision says that Fairlead wrote it, and why: "proven",
+	// "accepted" or "refused".
+	RevisionLabel = GroupName + "/revision"
+	// GenerationLabel is the generation of the object that such a ControllerRevision is of.
+	GenerationLabel = GroupName + "/generation"
 )
 
 // GroupName is the API group of Fairlead's kinds, and the prefix of its labels and annotations.

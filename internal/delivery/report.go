@@ -1,13 +1,14 @@
 // Package delivery holds the words in which it is told how far the proxies are with an
-// object: package xds writes reports, package status reads them.
+// object: package xds writes reports, packages hold and status read them.
 //
-// It is types only, so that neither of the two needs the other.
+// It is types only, so that none of them needs another.
 package delivery
 
 import "fairlead.dev/fairlead/internal/mesh"
 
 // Report is what the proxies of this replica did with one generation of an object.
-// Each report replaces the ones before it for the same object.
+// Each report replaces the ones before it for the same object. That an object is not in use any
+// more is said with mesh.DeletedGeneration.
 type Report struct {
 	Object     mesh.ObjectID
 	Generation int64
@@ -24,14 +25,27 @@ type Report struct {
 	Settled bool
 	// Rejections tells the first ten refusals by node.
 	Rejections []Rejection
+	// Held is true where this generation was taken back from all proxies, since one of them
+	// refused it; Serving is the generation that they have in its place, zero for none.
+	Held    bool
+	Serving int64
 }
 
 // Rejection is one proxy's refusal of one resource.
 type Rejection struct {
 	// Node is "<namespace>/<pod>".
-	Node string
+	Node string `json:"node"`
 	// Resource is the short type and the name, as in "route reviews.prod:9080".
-	Resource string
+	Resource string `json:"resource"`
 	// Message is the proxy's own text.
-	Message string
+	Message string `json:"message"`
+	// Suspects are what may be at fault: the objects behind what changed of the resource since
+	// the proxy acknowledged it last, sorted.
+	Suspects []Version `json:"-"`
+}
+
+// Version is one generation of an object.
+type Version struct {
+	Object     mesh.ObjectID
+	Generation int64
 }

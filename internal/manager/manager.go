@@ -30,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/hold"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/publish"
 	"fairlead.dev/fairlead/internal/settings"
@@ -97,7 +98,7 @@ func newManager(access *rest.Config, s Options) (manager.Manager, error) {
 	// Only what is read: the whole of client-go's scheme costs memory.
 	scheme := runtime.NewScheme()
 	builder := runtime.NewSchemeBuilder(admissionregistrationv1.AddToScheme, authenticationv1.AddToScheme,
-		coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme)
+		coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, controllers.AddRevisions, v1alpha1.AddToScheme)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
@@ -131,8 +132,9 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 	}
 	held.Set(read)
 	table := status.NewTable(wallClock)
+	holder := hold.New(hold.Options{Clock: wallClock, Log: log, Report: table.Delivered})
 	primer, err := controllers.Setup(ctx, m, controllers.Options{
-		Store: store, Table: table, Clock: wallClock, Log: log,
+		Store: store, Table: table, Holder: holder, Clock: wallClock, Log: log,
 		Convert:   convert.Options{ClusterDomain: s.ClusterDomain},
 		Namespace: s.Namespace, Settings: held, Metrics: metrics.Registry,
 	})
@@ -141,7 +143,7 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 	}
 	cache := xds.NewCache(xds.Options{
 		Clock: wallClock, Log: log, ReconnectGrace: s.ReconnectGrace,
-		Report: table.Delivered, Metrics: xds.NewMetrics(metrics.Registry),
+		Report: holder.Delivered, Metrics: xds.NewMetrics(metrics.Registry),
 	})
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),

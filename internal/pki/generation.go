@@ -128,7 +128,7 @@ func (g *Generation) check() error {
 	if g.Signing == nil {
 		return nil
 	}
-	if !isKeyOf(g.Signing, g.SigningKey) {
+	if !IsKeyOf(g.Signing, g.SigningKey) {
 		return errors.New("the signing key is not that of the signing certificate")
 	}
 	return nil

@@ -121,7 +121,8 @@ func parseKey(content []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-func isKeyOf(certificate *x509.Certificate, key crypto.Signer) bool {
+// IsKeyOf says whether a certificate is for a key.
+func IsKeyOf(certificate *x509.Certificate, key crypto.Signer) bool {
 	public, ok := certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(key.Public())
 }

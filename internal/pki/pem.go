@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// RootID identifies a root in evidence: SHA-256 of its DER, in lower-case hexadecimal digits.
+// RootID identifies a root in evidence, and any certificate: SHA-256 of its DER, in lower-case
+// hexadecimal digits.
 func RootID(certificate *x509.Certificate) string {
 	sum := sha256.Sum256(certificate.Raw)
 	return hex.EncodeToString(sum[:])

@@ -62,7 +62,7 @@ func CheckSecret(data map[string][]byte, want Identity, bundle []byte, now time.
 	if found.KeyAlgorithm, err = AlgorithmOf(leaf.PublicKey); err != nil {
 		return Summary{}, fmt.Errorf("%s: %w", ChainFile, err)
 	}
-	if !isKeyOf(leaf, key) {
+	if !IsKeyOf(leaf, key) {
 		return Summary{}, fmt.Errorf("%s is not the key of the certificate in %s", KeyFile, ChainFile)
 	}
 	if found.Identity, err = IdentityOf(leaf); err != nil {

@@ -46,6 +46,11 @@ func (e *entry) resolvedRefs(missing []message.Finding, refused, translated bool
 			Type: v1alpha1.ConditionResolvedRefs, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonNotAccepted,
 			Message: "references are looked up once the spec is accepted",
 		}
+	case translated && e.report.Held:
+		return metav1.Condition{
+			Type: v1alpha1.ConditionResolvedRefs, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonRejected,
+			Message: "references are looked up once proxies take the spec",
+		}
 	case !translated:
 		return e.awaited(v1alpha1.ConditionResolvedRefs)
 	}
@@ -165,8 +170,15 @@ func refusal(report *delivery.Report) string {
 		return "a proxy refused it; correct the spec, which takes effect once every proxy accepts it"
 	}
 	first := report.Rejections[0]
-	words := fmt.Sprintf("proxy %s refused %s: %s; correct what it names in the spec, until then the proxy goes without this change",
-		clean(first.Node, maxNode), clean(first.Resource, maxResource), strings.TrimRight(clean(first.Message, maxMessage), ". \n"))
+	meanwhile := "the proxy goes without this change"
+	switch {
+	case report.Held && report.Serving > 0:
+		meanwhile = fmt.Sprintf("proxies keep generation %d", report.Serving)
+	case report.Held:
+		meanwhile = "it is left out, since no earlier generation was taken by a proxy"
+	}
+	words := fmt.Sprintf("proxy %s refused %s: %s; correct what it names in the spec, until then %s",
+		clean(first.Node, maxNode), clean(first.Resource, maxResource), strings.TrimRight(clean(first.Message, maxMessage), ". \n"), meanwhile)
 	if report.Rejected > 1 {
 		words += "; status.rejections lists more"
 	}

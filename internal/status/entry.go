@@ -55,8 +55,9 @@ func (e *entry) compute(now time.Time) {
 	if !translated && len(rejected) == 0 && e.resume() {
 		return
 	}
+	held := translated && e.report.Held
 	findings := slices.Clone(e.validation)
-	if translated {
+	if translated && !held {
 		findings = append(findings, e.translation...)
 	}
 	rejected = about(findings, message.Acceptance)
@@ -64,6 +65,8 @@ func (e *entry) compute(now time.Time) {
 	served := translated && len(rejected) == 0
 	if len(rejected) > 0 {
 		e.programmed, e.suspended = false, true
+	} else if held {
+		e.programmed = false
 	} else if served && !e.suspended && acknowledged(e.report) {
 		e.programmed = true
 	}
@@ -79,7 +82,9 @@ func (e *entry) compute(now time.Time) {
 
 	status := v1alpha1.Status{ObservedGeneration: e.generation, Conditions: conditions}
 	if served && !e.suspended {
-		status.Proxies = counts(e.report)
+		if !held {
+			status.Proxies = counts(e.report)
+		}
 		status.Rejections = rejections(e.report)
 	}
 	e.status = status

@@ -56,6 +56,7 @@ func (s *session) judgeLocked(object objectID, w wanted) {
 		if r, refused := sub.refused[key.Name]; refused && r.hash == e.Hash {
 			rejection := delivery.Rejection{Node: s.Node, Resource: key.String(), Message: r.message}
 			if state.rejection == nil || rejection.Resource < state.rejection.Resource {
+				rejection.Suspects = s.suspects(sub, e)
 				state.rejection = &rejection
 			}
 		}
@@ -65,6 +66,16 @@ func (s *session) judgeLocked(object objectID, w wanted) {
 	}
 	state.acknowledged = state.acknowledged && state.concerned
 	s.cache.tracker.set(object, s, w.since, state)
+}
+
+// suspects returns the objects behind what changed of a resource since the proxy acknowledged
+// it. One that contributes no more is behind the change, too.
+func (s *session) suspects(sub *subscription, refused entry) []delivery.Version {
+	acked := sub.acked[refused.Name]
+	owners := map[objectID]struct{}{}
+	collectOwners(owners, acked.Resource)
+	collectOwners(owners, refused.Resource)
+	return s.cache.tracker.suspects(owners, acked.since, refused.since)
 }
 
 // runs reports whether the proxy runs what an entry held in a publication, or something

@@ -44,7 +44,7 @@ func TestTheResourceThatAProxyRefusesIsFoundAndWithheld(t *testing.T) {
 		b.g.Eventually(b.counts(ratings)).Should(Equal([]int{1, 1, 0, 0}))
 		b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 0, 1, 0}))
 		b.g.Expect(b.report(reviews).Rejections).To(Equal([]delivery.Rejection{
-			{Node: "default/front", Resource: "route c", Message: "c is wrong"},
+			{Node: "default/front", Resource: "route c", Message: "c is wrong", Suspects: []delivery.Version{{Object: reviews, Generation: 7}}},
 		}))
 		p.nothing(xds.RouteType)
 

@@ -35,6 +35,8 @@ type tracked struct {
 	generation int64
 	// since is the publication that brought the generation.
 	since uint64
+	// history are the newest publications that brought a generation, this one last.
+	history []uint64
 	// former are the keys that this generation took its hands off.
 	former map[Key]struct{}
 	// published is when, for the time that delivery took.
@@ -48,6 +50,10 @@ type tracked struct {
 	last                         delivery.Report
 	told                         bool
 }
+
+// keptPublications bounds the history of an object. What a proxy acknowledged before counts as
+// older than all of it.
+const keptPublications = 16
 
 // proxyState is what one proxy did with one object.
 type proxyState struct {
@@ -78,10 +84,16 @@ func (t *tracker) begin(objects map[mesh.ObjectID]int64, former map[objectID]map
 	for id, generation := range objects {
 		if generation == mesh.DeletedGeneration {
 			delete(t.objects, id)
+			t.report(delivery.Report{Object: id, Generation: generation})
 			continue
+		}
+		var history []uint64
+		if before := t.objects[id]; before != nil {
+			history = before.history[max(0, len(before.history)+1-keptPublications):]
 		}
 		t.objects[id] = &tracked{
 			generation: generation, since: publication, former: former[id],
+			history:   append(slices.Clone(history), publication),
 			published: t.clock.Now(), open: true, states: map[*session]proxyState{},
 		}
 	}
@@ -108,6 +120,25 @@ func (t *tracker) generation(id objectID) (int64, bool) {
 		return 0, false
 	}
 	return object.generation, true
+}
+
+// suspects returns those of the objects that some publication changed which came after one and
+// not after another, as they are now.
+func (t *tracker) suspects(objects map[objectID]struct{}, after, upTo uint64) []delivery.Version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found []delivery.Version
+	for id := range objects {
+		object := t.objects[id]
+		if object == nil {
+			continue
+		}
+		if slices.ContainsFunc(object.history, func(since uint64) bool { return since > after && since <= upTo }) {
+			found = append(found, delivery.Version{Object: id, Generation: object.generation})
+		}
+	}
+	slices.SortFunc(found, func(a, b delivery.Version) int { return a.Object.Compare(b.Object) })
+	return found
 }
 
 // want returns what to judge an object by, if it is tracked.
@@ -280,5 +311,7 @@ func (t *tracker) tell(id objectID, object *tracked) {
 func sameReport(a, b delivery.Report) bool {
 	return a.Generation == b.Generation && a.Settled == b.Settled && a.Concerned == b.Concerned &&
 		a.Acknowledged == b.Acknowledged && a.Rejected == b.Rejected && a.Lost == b.Lost &&
-		slices.Equal(a.Rejections, b.Rejections)
+		slices.EqualFunc(a.Rejections, b.Rejections, func(a, b delivery.Rejection) bool {
+			return a.Node == b.Node && a.Resource == b.Resource && a.Message == b.Message && slices.Equal(a.Suspects, b.Suspects)
+		})
 }
