@@ -35,8 +35,8 @@ func (s *settings) interpretControlPlane(found *flags.Problems) {
 	} else if err := checkServerName(s.xdsServerName); err != nil {
 		found.Add("xds-server-name", "%w", err)
 	}
-	if !slices.Contains([]bootstrap.Protocol{bootstrap.Delta, bootstrap.StateOfTheWorld}, bootstrap.Protocol(s.xdsProtocol)) {
-		found.Add("xds-protocol", "is %q: use delta or sotw", s.xdsProtocol)
+	if !slices.Contains(bootstrap.Protocols, bootstrap.Protocol(s.xdsProtocol)) {
+		found.Add("xds-protocol", "is %q: use one of %v", s.xdsProtocol, bootstrap.Protocols)
 	}
 	families := []bootstrap.DNSFamily{bootstrap.DNSAuto, bootstrap.DNSv4, bootstrap.DNSv6, bootstrap.DNSAll}
 	if !slices.Contains(families, bootstrap.DNSFamily(s.dnsFamily)) {

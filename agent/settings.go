@@ -115,7 +115,7 @@ func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.xdsSocket, "xds-socket", "", "`path` of the manager's Unix socket, spoken to in plaintext. It need not exist yet. This or --xds-address is required")
 	f.StringVar(&s.xdsAddress, "xds-address", "", "`HOST:PORT` of the manager, spoken to by mutual TLS, for Envoy's configuration and for certificates")
 	f.StringVar(&s.xdsServerName, "xds-server-name", "", "`name` that the manager's certificate must have: a DNS name, an address or a spiffe:// identity (default: HOST of --xds-address)")
-	f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "variant of xDS to speak: `delta` or sotw")
+	f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "how Envoy asks for its configuration: `delta` or sotw by one stream, delta-streams or sotw-streams by one for each subscription, or rest")
 	f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
 	f.StringVar(&s.dnsFamily, "dns-family", string(bootstrap.DNSAuto), "addresses to look the manager up by: `auto` (IPv6 if there is one, else IPv4), v4, v6 or all")
 }

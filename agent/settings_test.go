@@ -167,7 +167,7 @@ func TestAProblemNamesItsFlagAndTheFix(t *testing.T) {
 		"--app-probes={":                "--app-probes ",
 		"--app-metrics=http://a.b/":     `--app-metrics is "http://a.b/", whose host is not a loopback address`,
 		"--config=" + regular + "-none": "--config: open " + regular + "-none: no such file or directory",
-		"--xds-protocol=rest":           `--xds-protocol is "rest": use delta or sotw`,
+		"--xds-protocol=soap":           `--xds-protocol is "soap": use one of [delta sotw delta-streams sotw-streams rest]`,
 		"--initial-fetch-timeout=-1s":   "--initial-fetch-timeout is -1s: use a longer time",
 		"--dir=":                        "--dir is empty: name a folder of this agent alone",
 		"--dir=/" + long(96):            "--dir /" + long(96) + " is 97 bytes long, but the sockets in it leave room for 95",

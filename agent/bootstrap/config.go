@@ -17,7 +17,7 @@ import (
 // XDSCluster is the name of the static cluster that leads to the control plane.
 const XDSCluster = "fairlead-xds"
 
-// Protocol is the variant of xDS that Envoy speaks on its one aggregated stream.
+// Protocol is how Envoy asks for its configuration.
 type Protocol string
 
 const (
@@ -25,7 +25,16 @@ const (
 	Delta Protocol = "delta"
 	// StateOfTheWorld repeats every resource of a type with each change.
 	StateOfTheWorld Protocol = "sotw"
+	// DeltaStreams and StateOfTheWorldStreams are the same by a stream for each subscription, in
+	// place of one for all.
+	DeltaStreams           Protocol = "delta-streams"
+	StateOfTheWorldStreams Protocol = "sotw-streams"
+	// REST asks again and again, in JSON.
+	REST Protocol = "rest"
 )
+
+// Protocols are all of them.
+var Protocols = []Protocol{Delta, StateOfTheWorld, DeltaStreams, StateOfTheWorldStreams, REST}
 
 // DNSFamily chooses the addresses that a host name is looked up by.
 type DNSFamily string

@@ -7,28 +7,38 @@ import (
 	"time"
 )
 
+// apiTypes are Envoy's names.
+var apiTypes = map[Protocol]string{
+	"": "DELTA_GRPC", Delta: "DELTA_GRPC", DeltaStreams: "DELTA_GRPC", StateOfTheWorld: "GRPC", StateOfTheWorldStreams: "GRPC", REST: "REST",
+}
+
 func dynamicResourcesOf(c Config) object {
-	apiType := "DELTA_GRPC"
-	if c.Protocol == StateOfTheWorld {
-		apiType = "GRPC"
+	from := object{
+		"api_type":              apiTypes[c.Protocol],
+		"transport_api_version": "V3",
 	}
-	overADS := object{"ads": object{}, "resource_api_version": "V3", "initial_fetch_timeout": duration(c.InitialFetchTimeout)}
-	return object{
-		"ads_config": object{
-			"api_type":              apiType,
-			"transport_api_version": "V3",
-			// A node is about 61 KB, since Envoy adds the names of all its extensions.
-			"set_node_on_first_message_only": true,
-			"grpc_services": []object{{"envoy_grpc": object{
-				"cluster_name": XDSCluster,
-				// Jittered and exponential. Envoy's own default reaches 30 s, which is
-				// how long a proxy would be stale after a manager's restart.
-				"retry_policy": object{"retry_back_off": backOff(200*time.Millisecond, 5*time.Second)},
-			}}},
-		},
-		"lds_config": overADS,
-		"cds_config": overADS,
+	if c.Protocol == REST {
+		from["cluster_names"] = []string{XDSCluster}
+		from["refresh_delay"] = duration(time.Second)
+	} else {
+		// A node is about 61 KB, since Envoy adds the names of all its extensions.
+		from["set_node_on_first_message_only"] = true
+		from["grpc_services"] = []object{{"envoy_grpc": object{
+			"cluster_name": XDSCluster,
+			// Jittered and exponential. Envoy's own default reaches 30 s, which is
+			// how long a proxy would be stale after a manager's restart.
+			"retry_policy": object{"retry_back_off": backOff(200*time.Millisecond, 5*time.Second)},
+		}}}
 	}
+	source := object{"resource_api_version": "V3", "initial_fetch_timeout": duration(c.InitialFetchTimeout)}
+	resources := object{"lds_config": source, "cds_config": source}
+	switch c.Protocol {
+	case "", Delta, StateOfTheWorld:
+		source["ads"], resources["ads_config"] = object{}, from
+	default:
+		source["api_config_source"] = from
+	}
+	return resources
 }
 
 func backOff(base, most time.Duration) object {
@@ -52,6 +62,9 @@ func xdsCluster(c Config) object {
 				},
 			},
 		},
+	}
+	if c.Protocol == REST {
+		protocol = object{"explicit_http_config": object{"http_protocol_options": object{}}}
 	}
 	if c.XDSSocket != "" {
 		return staticCluster(XDSCluster, pipe(c.XDSSocket, 0), protocol)

@@ -70,9 +70,13 @@ func controlPlaneTLS(c Config, host string) object {
 	} else if _, err := netip.ParseAddr(name); err == nil {
 		sanType = "IP_ADDRESS"
 	}
+	speaks := "h2"
+	if c.Protocol == REST {
+		speaks = "http/1.1"
+	}
 	context := object{
 		"common_tls_context": commonTLS(c.CertsDir, object{
-			"alpn_protocols": []string{"h2"},
+			"alpn_protocols": []string{speaks},
 			"combined_validation_context": object{
 				"default_validation_context": object{
 					"match_typed_subject_alt_names": []object{{

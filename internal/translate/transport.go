@@ -36,7 +36,10 @@ func (b *build) configSource() *corev3.ConfigSource {
 	}
 	if b.unit.Transport != mesh.TransportREST {
 		from.GrpcServices = []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
-			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: XDSCluster},
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: XDSCluster, RetryPolicy: &corev3.RetryPolicy{
+				// As in the bootstrap.
+				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(200 * time.Millisecond), MaxInterval: durationpb.New(5 * time.Second)},
+			}},
 		}}}
 	}
 	source.ConfigSourceSpecifier = &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: from}

@@ -10,9 +10,15 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 )
 
-// pollerLifetime is how long a client that polls counts as connected after it was last heard
-// of, and something that it asked for as wanted.
-const pollerLifetime = 30 * time.Second
+const (
+	// pollerLifetime is how long something counts as wanted that was asked for once.
+	pollerLifetime = time.Minute
+	// missedPolls is how many times as long as from one question to the next it counts as wanted
+	// that is not asked for any more.
+	missedPolls = 3
+	// pollSweep is how often it is looked for that.
+	pollSweep = time.Second
+)
 
 // pollers are the clients that ask again and again, and have no stream. One acknowledges what it
 // was answered by asking with that version; with an older one it says that the answer did not
@@ -33,7 +39,18 @@ type polled struct {
 	*subscription
 	// version is the newest that the client acknowledged.
 	version string
-	at      time.Time
+	// at is when it was asked for last, and interval how long that was after the time before.
+	at       time.Time
+	interval time.Duration
+}
+
+// wanted reports whether it is still to be expected that it is asked for.
+func (p *polled) wanted(now time.Time) bool {
+	lifetime := pollerLifetime
+	if p.interval > 0 {
+		lifetime = missedPolls * max(p.interval, pollSweep)
+	}
+	return now.Sub(p.at) < lifetime
 }
 
 // poll answers a request; nil says that there is nothing new.
@@ -45,7 +62,7 @@ func (s *Server) poll(client Client, class string, request *discovery.DiscoveryR
 		p = &poller{session: newSession(s.cache), asked: map[string]*polled{}}
 		s.pollers.all[client] = p
 		s.cache.join(p.session, client, class)
-		s.cache.options.Clock.AfterFunc(pollerLifetime, func() { s.forgetPolls(client, p) })
+		s.cache.options.Clock.AfterFunc(pollSweep, func() { s.forgetPolls(client, p) })
 	} else if !p.in(class) {
 		s.cache.Move(client, class)
 	}
@@ -69,7 +86,11 @@ func (p *poller) answer(request *discovery.DiscoveryRequest) *discovery.Discover
 		p.setNames(sub.subscription, wanted)
 		p.setWildcard(sub.subscription, len(names) == 0 && !slices.Contains(namedOnly, sub.typeURL))
 	}
-	sub.at = p.cache.options.Clock.Now()
+	now := p.cache.options.Clock.Now()
+	if !sub.at.IsZero() {
+		sub.interval = now.Sub(sub.at)
+	}
+	sub.at = now
 	version := request.GetVersionInfo()
 	if f := sub.flight; f != nil {
 		if f.nonce == version {
@@ -99,14 +120,14 @@ func (p *poller) answer(request *discovery.DiscoveryRequest) *discovery.Discover
 	return due
 }
 
-// forgetPolls drops what was not asked for lately, and the client if nothing is left.
+// forgetPolls drops what is not asked for any more, and the client if nothing is left.
 func (s *Server) forgetPolls(client Client, p *poller) {
 	s.pollers.mu.Lock()
 	defer s.pollers.mu.Unlock()
 	now := s.cache.options.Clock.Now()
 	p.mu.Lock()
 	for key, sub := range p.asked {
-		if now.Sub(sub.at) >= pollerLifetime {
+		if !sub.wanted(now) {
 			p.unsubscribe(sub.subscription)
 			delete(p.asked, key)
 		}
@@ -118,7 +139,7 @@ func (s *Server) forgetPolls(client Client, p *poller) {
 		s.cache.leave(p.session)
 		return
 	}
-	s.cache.options.Clock.AfterFunc(pollerLifetime, func() { s.forgetPolls(client, p) })
+	s.cache.options.Clock.AfterFunc(pollSweep, func() { s.forgetPolls(client, p) })
 }
 
 // polledType returns the type that a path asks for, as Envoy writes it: /v3/discovery:clusters.

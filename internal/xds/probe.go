@@ -157,8 +157,11 @@ func (s *session) due(sub *subscription, names []string, limit int) map[string]e
 			delete(sub.blocked, name)
 		case !exists:
 			delete(sub.blocked, name)
-			if s.passesRemoval(sub, name) {
+			switch {
+			case s.passesRemoval(sub, name):
 				changes[name] = entry{}
+			case s.referred(sub.typeURL):
+				delete(sub.dirty, name) // The proxy drops it by itself.
 			}
 		case has && acked.Hash == target.Hash:
 			s.setAcked(sub, name, target, true)

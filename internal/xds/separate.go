@@ -92,7 +92,7 @@ func (c *connection) enter(cache *Cache, client Client, class string) *session {
 
 // streamsEnd is how long the streams of a connection that breaks may take to end, one after the
 // other.
-const streamsEnd = time.Second
+const streamsEnd = 250 * time.Millisecond
 
 // leave takes a stream out of its session. While others of its connection go on, it ended because
 // its client does not want what it brought any more. Where all end, the client is gone, and what

@@ -53,12 +53,15 @@ const (
 	mobile
 )
 
-func (s *stage) startProxies() error {
-	s.proxies = []*proxy{
+func everyCaller() []*proxy {
+	return []*proxy{
 		front:  {name: "front", namespace: "default", node: "a", labels: map[string]string{"app": "front", "team": "shop"}},
 		ledger: {name: "ledger", namespace: "bank", node: "c", labels: map[string]string{"app": "ledger", "team": "bank"}, protocol: bootstrap.StateOfTheWorld},
 		mobile: {name: "mobile", namespace: "default", node: "a", labels: map[string]string{"app": "mobile"}, intercepted: true},
 	}
+}
+
+func (s *stage) startProxies() error {
 	for _, p := range s.proxies {
 		if err := p.start(s); err != nil {
 			return fmt.Errorf("start the proxy of %s: %w", p.name, err)

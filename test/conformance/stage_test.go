@@ -51,12 +51,12 @@ type stage struct {
 // was put into the store before.
 var marker = mesh.ObjectID{Kind: convert.KindVirtualService, Namespace: "conformance", Name: "marker"}
 
-func startStage() (*stage, error) {
+func startStage(callers []*proxy) (*stage, error) {
 	dir, err := testenv.SocketDir()
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), dir: dir}
+	s := &stage{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), dir: dir, proxies: callers}
 	s.stops = append(s.stops, func() error { return os.RemoveAll(dir) })
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.stop())
@@ -72,7 +72,7 @@ func (s *stage) start() (err error) {
 		return err
 	}
 	// What the proxies say is for when a case fails: it names the file.
-	if s.log, err = os.Create(filepath.Join(os.TempDir(), fmt.Sprintf("fairlead-conformance-%d.log", os.Getpid()))); err != nil {
+	if s.log, err = os.Create(filepath.Join(os.TempDir(), fmt.Sprintf("fairlead-conformance-%d-%s.log", os.Getpid(), filepath.Base(s.dir)))); err != nil {
 		return err
 	}
 	if err := s.serve(); err != nil {
