@@ -34,6 +34,9 @@ const maxSocketPath = 107
 // homeNamespace is where config/ puts the manager.
 const homeNamespace = "fairlead-system"
 
+// refreshEnvironment is what the first Istio called it.
+const refreshEnvironment = "V2_REFRESH"
+
 // options are what the command line says.
 type options struct {
 	manager.Options
@@ -84,6 +87,8 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 	flags.StringVar(&s.ClusterDomain, "cluster-domain", "cluster.local", "domain that ends the full names of services")
 	flags.DurationVar(&s.ReconnectGrace, "reconnect-grace", 10*time.Second,
 		"how long a proxy that disconnected still counts, and how long proxies have to connect after a start")
+	refresh := flags.String("v2-refresh", os.Getenv(refreshEnvironment),
+		"send everything to every proxy again at this interval, whether it changed or not, such as 15m; empty: never. The default is that of "+refreshEnvironment)
 	flags.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := flags.Parse(arguments); err != nil {
@@ -108,6 +113,12 @@ func readFlags(arguments []string, output io.Writer) (options, error) {
 	}
 	if s.ClusterDomain == "" {
 		faults = append(faults, errors.New("--cluster-domain is empty: give the cluster's DNS domain, usually cluster.local"))
+	}
+	if *refresh != "" {
+		var err error
+		if s.Refresh, err = time.ParseDuration(*refresh); err != nil || s.Refresh < 0 {
+			faults = append(faults, fmt.Errorf("--v2-refresh (or %s) %q: write a duration such as 15m, or 0s for never", refreshEnvironment, *refresh))
+		}
 	}
 	if s.ReconnectGrace < 0 {
 		faults = append(faults, fmt.Errorf("--reconnect-grace %s: write a duration of 0s or more", s.ReconnectGrace))

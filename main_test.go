@@ -27,12 +27,21 @@ func TestFlags(t *testing.T) {
 	g.Expect(s.logLevel).To(Equal(slog.LevelDebug))
 	g.Expect(s.ReconnectGrace).To(Equal(2 * time.Second))
 	g.Expect(s.MetricsAddress).To(Equal("0"), "nothing is served unasked")
+	g.Expect(s.Refresh).To(BeZero())
+
+	t.Setenv("V2_REFRESH", "15m")
+	s, err = readFlags(nil, io.Discard)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(s.Refresh).To(Equal(15 * time.Minute))
+	s, err = readFlags([]string{"--v2-refresh=0s"}, io.Discard)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(s.Refresh).To(BeZero())
 
 	_, err = readFlags([]string{
-		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--xds-address=15012", "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "extra",
+		"--xds-socket=" + filepath.Join("/tmp", string(make([]byte, 200))), "--xds-address=15012", "--log-format=xml", "--cluster-domain=", "--reconnect-grace=-1s", "--v2-refresh=15", "extra",
 	}, io.Discard)
 	g.Expect(err).To(MatchError(SatisfyAll(ContainSubstring("107 bytes"), ContainSubstring("write HOST:PORT"), ContainSubstring("text or json"),
-		ContainSubstring("--cluster-domain"), ContainSubstring("--reconnect-grace"), ContainSubstring(`"extra"`))), "all at once")
+		ContainSubstring("--cluster-domain"), ContainSubstring("--reconnect-grace"), ContainSubstring("write a duration such as 15m"), ContainSubstring(`"extra"`))), "all at once")
 
 	_, err = readFlags([]string{"--xds-socket=", "--xds-address="}, io.Discard)
 	g.Expect(err).To(MatchError(ContainSubstring("no proxy is served")))

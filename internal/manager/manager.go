@@ -64,6 +64,8 @@ type Options struct {
 	ClusterDomain           string
 	// ReconnectGrace is how long a proxy that disconnected still counts.
 	ReconnectGrace time.Duration
+	// Refresh is how often everything is sent again, changed or not; zero: never.
+	Refresh time.Duration
 }
 
 // Run serves until the context ends.
@@ -146,7 +148,7 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 		Report: holder.Delivered, Metrics: xds.NewMetrics(metrics.Registry),
 	})
 	publisher := publish.New(publish.Options{
-		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(),
+		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(), Refresh: s.Refresh,
 	})
 	by, err := certificates(m, s, held, store, log)
 	if err != nil {

@@ -38,10 +38,11 @@ type line struct {
 	deliveries map[mesh.ObjectID]delivery.Report
 }
 
-func newLine(t *testing.T) *line { return newLineWithGrace(t, 0) }
+func newLine(t *testing.T) *line { return newLineWith(t, 0, 0) }
 
-// newLineWithGrace gives proxies that were served before a start time to reconnect.
-func newLineWithGrace(t *testing.T, grace time.Duration) *line {
+// newLineWith gives proxies that were served before a start time to reconnect, and sends
+// everything again and again.
+func newLineWith(t *testing.T, grace, refresh time.Duration) *line {
 	t.Helper()
 	l := &line{
 		T: t, g: NewWithT(t), store: mesh.NewStore(), primed: make(chan struct{}),
@@ -55,7 +56,7 @@ func newLineWithGrace(t *testing.T, grace time.Duration) *line {
 		l.deliveries[r.Object] = r
 	}})
 	publisher := publish.New(publish.Options{
-		Store: l.store, Cache: cache, Table: l, Clock: clock.RealClock{}, Log: log, Primed: l.primed,
+		Store: l.store, Cache: cache, Table: l, Clock: clock.RealClock{}, Log: log, Primed: l.primed, Refresh: refresh,
 	})
 	server := xds.NewServer(cache, xds.ServerOptions{Socket: l.socket, After: publisher.Published(), Directory: publisher, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
@@ -224,4 +225,17 @@ func (e *eager) forget() {
 	e.mu.Lock()
 	e.news = nil
 	e.mu.Unlock()
+}
+
+// times is how often the proxy was sent a resource since the last look.
+func (e *eager) times(what string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, news := range e.news {
+		if news == what {
+			n++
+		}
+	}
+	return n
 }

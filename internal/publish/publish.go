@@ -16,7 +16,16 @@ import (
 const sweepInterval = time.Minute
 
 // publish carries everything that changed since the last call.
-func (p *Publisher) publish() {
+func (p *Publisher) publish() { p.carry(false) }
+
+// publishAll translates everything again, and has everything sent again.
+func (p *Publisher) publishAll() {
+	p.carry(true)
+	p.options.Cache.Refresh()
+	p.options.Log.Info("Sent everything again", "interval", p.options.Refresh.String())
+}
+
+func (p *Publisher) carry(everything bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	started := p.options.Clock.Now()
@@ -34,6 +43,11 @@ func (p *Publisher) publish() {
 	moves := p.moveNodes(changes.Keys)
 
 	stale := map[translate.Unit]struct{}{}
+	if everything {
+		for id := range p.units {
+			stale[id] = struct{}{}
+		}
+	}
 	for key := range changes.Keys {
 		for id := range p.readers[key] {
 			stale[id] = struct{}{}

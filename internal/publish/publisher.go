@@ -22,16 +22,19 @@ type Sink interface {
 	Findings(mesh.ObjectID, []message.Finding)
 }
 
-// Options are what a Publisher needs. All fields are required.
+// Options are what a Publisher needs. All fields are required but Refresh.
 type Options struct {
 	Store *mesh.Store
 	Cache *xds.Cache
 	Table Sink
-	Clock clock.Clock
+	Clock clock.WithTicker
 	Log   *slog.Logger
 	// Primed is closed when the store holds everything that the API server does: before
 	// that, a proxy would be told to drop what it runs.
 	Primed <-chan struct{}
+	// Refresh is how often everything is translated and sent again, whether it changed or not;
+	// zero: never.
+	Refresh time.Duration
 }
 
 // Publisher is the path from the store to the cache. It runs on every replica.
@@ -92,11 +95,20 @@ func (p *Publisher) Start(ctx context.Context) error {
 	p.options.Cache.Await(p.served())
 	p.publish()
 	close(p.published)
+	var refresh <-chan time.Time // nil: never
+	if p.options.Refresh > 0 {
+		ticker := p.options.Clock.NewTicker(p.options.Refresh)
+		defer ticker.Stop()
+		refresh = ticker.C()
+	}
 	pace := pace{clock: p.options.Clock, last: p.options.Clock.Now()}
 	for {
 		select {
 		case <-p.options.Store.Wake():
 		case <-p.requested:
+		case <-refresh:
+			p.publishAll()
+			continue
 		case <-ctx.Done():
 			return nil
 		}

@@ -195,7 +195,7 @@ func TestAProxyWhosePodChangesIsServedAsItIsNow(t *testing.T) {
 }
 
 func TestProxiesOfReadyWorkloadsAreAwaitedAfterAStart(t *testing.T) {
-	l := newLineWithGrace(t, time.Hour)
+	l := newLineWith(t, time.Hour, 0)
 	for _, name := range []string{"front", "back", "ends"} {
 		l.workload(name, nil)
 	}
@@ -234,4 +234,15 @@ func TestAStormIsCarriedInFull(t *testing.T) {
 	}
 	l.acknowledged(object("VirtualService", "reviews"), 500)
 	proxy.receives("route reviews" + domain + ":9080")
+}
+
+// The timer of the first Istio, for those who do not trust that nothing gets lost.
+func TestEverythingIsSentAgainAtItsInterval(t *testing.T) {
+	l := newLineWith(t, 0, 100*time.Millisecond)
+	l.workload("front", nil)
+	l.service("reviews")
+	l.prime()
+	proxy := l.connect("default/front")
+	times := func() int { return proxy.times("cluster outbound|9080||reviews" + domain) }
+	l.g.Eventually(times).Should(BeNumerically(">=", 3), "nothing changed, and it is sent")
 }

@@ -151,6 +151,7 @@ func (s *session) due(sub *subscription, names []string, limit int) map[string]e
 		}
 		target, exists := s.class.get(sub.typeURL, name)
 		acked, has := sub.acked[name]
+		_, again := sub.again[name]
 		switch {
 		case !sub.covers(name), !exists && !has:
 			delete(sub.dirty, name)
@@ -163,7 +164,7 @@ func (s *session) due(sub *subscription, names []string, limit int) map[string]e
 			case s.referred(sub.typeURL):
 				delete(sub.dirty, name) // The proxy drops it by itself.
 			}
-		case has && acked.Hash == target.Hash:
+		case has && acked.Hash == target.Hash && !again:
 			s.setAcked(sub, name, target, true)
 			delete(sub.dirty, name)
 			delete(sub.blocked, name)

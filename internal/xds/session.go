@@ -156,6 +156,7 @@ func (s *session) drop(sub *subscription, name string) {
 	}
 	s.setAcked(sub, name, entry{}, false)
 	delete(sub.dirty, name)
+	delete(sub.again, name)
 	delete(sub.blocked, name)
 	delete(sub.owed, name)
 	delete(sub.refused, name)
@@ -284,7 +285,8 @@ func (s *session) launched(sub *subscription, entries map[string]entry, full boo
 	for name, e := range entries {
 		delete(sub.blocked, name)
 		delete(sub.owed, name)
-		if _, has := sub.acked[name]; has && sub.typeURL == ClusterType && e.Resource != nil {
+		delete(sub.again, name)
+		if acked, has := sub.acked[name]; has && sub.typeURL == ClusterType && e.Resource != nil && acked.Hash != e.Hash {
 			s.resend(name)
 		}
 	}

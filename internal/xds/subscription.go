@@ -26,6 +26,8 @@ type subscription struct {
 	acked map[string]entry
 	// dirty are the names of which the proxy may not run what the view says.
 	dirty map[string]struct{}
+	// again are those of them that are sent even if they are equal.
+	again map[string]struct{}
 	// blocked notes since when a name has waited at the gate.
 	blocked map[string]time.Time
 	// owed are endpoints for which a cluster warms that the proxy was sent, as they were then.
@@ -80,7 +82,7 @@ func (sub *subscription) due(changes map[string]entry) bool {
 func (s *session) subscribe(typeURL string, v variant) *subscription {
 	sub := &subscription{
 		typeURL: typeURL, variant: v,
-		names: map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{},
+		names: map[string]struct{}{}, acked: map[string]entry{}, dirty: map[string]struct{}{}, again: map[string]struct{}{},
 		blocked: map[string]time.Time{}, owed: map[string]entry{}, refused: map[string]refusal{},
 	}
 	s.types[typeURL] = slices.Insert(s.types[typeURL], 0, sub)

@@ -36,7 +36,7 @@ func TestTransports(t *testing.T) {
 			greeting, answer := s.front.converse("reviews", linesPort, "hello")
 			s.Expect(greeting + answer).NotTo(BeEmpty())
 
-			load := echo.StartLoad(5*time.Millisecond, s.front.url("reviews/"), s.front.http)
+			load := echo.StartLoad(5*time.Millisecond, s.front.url("reviews/"), nil, s.front.http)
 			for range rounds {
 				s.serve("ratings", "v1", "v2")
 				s.route("reviews", "\n- route: [{destination: {host: ratings, labels: {version: v2}}}]\n")
