@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/test/echo"
@@ -55,6 +59,50 @@ var _ = Describe("Under load", func() {
 			"a proxy that says what it has is not sent it again: this is one route and the answers that there is nothing else")
 		Expect(kept.status()).To(HaveField("Conditions", Equal(before.Conditions)))
 		Expect(history()).To(HaveEach(BeProgrammed()))
+	})
+
+	It("the manager is killed and comes back, and what a proxy refused stays held", func() {
+		o := route("held", toV1)
+		o.write(virtualService("held", refused(toV2)))
+		rejected := HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonRejected, "until then proxies keep generation 1")
+		Eventually(o.status).Should(rejected)
+		Eventually(func() int {
+			var revisions appsv1.ControllerRevisionList
+			Expect(fairlead.List(context.Background(), &revisions, client.InNamespace("default"), client.MatchingLabels{
+				v1alpha1.RevisionLabel: "refused", v1alpha1.GenerationLabel: fmt.Sprint(o.GetGeneration())})).To(Succeed())
+			return len(revisions.Items)
+		}).Should(BeNumerically(">", 0), "it is written down")
+		before, err := o.status()
+		Expect(err).NotTo(HaveOccurred())
+		history := watch(o)
+		background := startLoad("http://held.example/", callers()...)
+		refusals := func() (sum int) {
+			for _, w := range all() {
+				for _, n := range w.stats(`.*\.update_rejected`) {
+					sum += n
+				}
+			}
+			return sum
+		}
+		seen := refusals()
+		for range 2 {
+			killManager()
+			fairlead.startManager()
+			programmed(route("after-the-start", toV1)).remove()
+		}
+		Expect(refusals()).To(Equal(seen), "no proxy was sent it again")
+		Expect(history()).To(HaveEach(Equal(before)))
+		Expect(background.Counts()).To(HaveLen(1))
+		o.change(virtualService("held", toV2))
+		Expect(background.Stop().Failed()).To(BeEmpty())
+		Expect(front.many(20, "http://held.example/")).To(Equal(echo.Tally{"v2": 20}))
+
+		o.remove()
+		Eventually(func() []appsv1.ControllerRevision {
+			var revisions appsv1.ControllerRevisionList
+			Expect(fairlead.List(context.Background(), &revisions, client.InNamespace("default"))).To(Succeed())
+			return slices.DeleteFunc(revisions.Items, func(r appsv1.ControllerRevision) bool { return !metav1.IsControlledBy(&r, o) })
+		}).Should(BeEmpty(), "it goes with the object")
 	})
 
 	It("the manager comes back after a shift to a new cluster, and the old one stays until no route needs it", func() {
