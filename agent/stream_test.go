@@ -61,7 +61,7 @@ func (n *network) admit(name string, caller *xds.Caller) error {
 	return caller.Permits("shop", "reviews-v1", "reviews")
 }
 
-// Review implements agents.TokenReviewer.
+// Review is for agents.Authenticator.
 func (n *network) Review(_ context.Context, token string) (*xds.Caller, error) {
 	if token != boundToken {
 		return nil, fmt.Errorf("%w: unknown", agents.ErrToken)
@@ -87,7 +87,7 @@ func startNetwork(listeners map[string]types.Resource) *network {
 		Issue: pki.Builtin(n.source, now), Lifetime: func(pki.Identity) time.Duration { return time.Hour },
 		ReportInterval: time.Second, Clock: now, Log: log,
 	})
-	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: domain, Tokens: n, Clock: now, Metrics: agents.NewMetrics(nil)}
+	authenticator := &agents.Authenticator{Source: n.source, TrustDomain: domain, Review: n.Review, Clock: now, Metrics: agents.NewMetrics(nil)}
 	serving := pki.NewServing(n.source, managerIdentity, nil, now, log)
 	update := xds.Update{Class: "class"}
 	for name, listener := range listeners {

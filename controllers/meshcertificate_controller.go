@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,18 +115,10 @@ func (r *MeshCertificateReconciler) createRoot(ctx context.Context) error {
 
 // early is how long a write that changes only counts has to wait yet.
 func (r *MeshCertificateReconciler) early(key types.NamespacedName, status, told *v1alpha1.MeshCertificateStatus) time.Duration {
-	same := func(a, b []metav1.Condition) bool {
-		if len(a) != len(b) {
-			return false
-		}
-		for i := range a {
-			if a[i].Type != b[i].Type || a[i].Status != b[i].Status || a[i].Reason != b[i].Reason {
-				return false
-			}
-		}
-		return true
-	}
-	if told.ObservedGeneration != status.ObservedGeneration || !same(status.Conditions, told.Conditions) {
+	same := slices.EqualFunc(status.Conditions, told.Conditions, func(a, b metav1.Condition) bool {
+		return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason
+	})
+	if !same || told.ObservedGeneration != status.ObservedGeneration {
 		return 0
 	}
 	r.mu.Lock()

@@ -31,20 +31,15 @@ type Authenticator struct {
 	Source *pki.Source
 	// TrustDomain is the one that a certificate must be of.
 	TrustDomain string
-	Tokens      TokenReviewer
-	Clock       clock.PassiveClock
-	Metrics     *Metrics
-}
-
-// TokenReviewer asks who a token belongs to.
-type TokenReviewer interface {
-	// Review returns the service account, with the Pod that the token is bound to. An error
+	// Review returns the service account of a token, with the Pod that it is bound to. An error
 	// that wraps ErrToken means that the token is no good, any other one that this could not
 	// be found out.
-	Review(ctx context.Context, token string) (*xds.Caller, error)
+	Review  func(ctx context.Context, token string) (*xds.Caller, error)
+	Clock   clock.PassiveClock
+	Metrics *Metrics
 }
 
-// ErrToken is the cause of errors of a TokenReviewer that are the token's fault.
+// ErrToken is the cause of errors of Review that are the token's fault.
 var ErrToken = errors.New("the token proves nothing")
 
 // Authenticate returns who calls a method. A caller that shows a certificate which is no good
@@ -62,7 +57,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, method string) (*xds.C
 		refused = err
 	}
 	if token != "" && byToken {
-		caller, err := a.Tokens.Review(ctx, token)
+		caller, err := a.Review(ctx, token)
 		if err != nil && !errors.Is(err, ErrToken) {
 			return nil, status.Error(codes.Unavailable, err.Error())
 		}

@@ -95,7 +95,7 @@ func newReplica(t *testing.T, source *pki.Source, relay func(*pki.Serving) *agen
 		options.Relay = relay(m.serving)
 		running = append(running, options.Relay.Start)
 	}
-	authenticator := &agents.Authenticator{Source: m.source, TrustDomain: domain, Tokens: m, Clock: m.clock, Metrics: agents.NewMetrics(nil)}
+	authenticator := &agents.Authenticator{Source: m.source, TrustDomain: domain, Review: m.Review, Clock: m.clock, Metrics: agents.NewMetrics(nil)}
 	cache := xds.NewCache(xds.Options{Clock: m.clock, Log: log, Report: func(delivery.Report) {}})
 	cache.Publish(xds.Publication{Updates: []xds.Update{{Class: "class"}}})
 	running = append(running, xds.NewServer(cache, xds.ServerOptions{
@@ -155,7 +155,7 @@ func (m *mesh) Class(client xds.Client, caller *xds.Caller) (string, error) {
 	return "class", m.admit(client.Node, caller)
 }
 
-// Review implements agents.TokenReviewer.
+// Review is for agents.Authenticator.
 func (m *mesh) Review(_ context.Context, token string) (*xds.Caller, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -29,20 +29,19 @@ const (
 	reviewTimeout = 10 * time.Second
 )
 
-// tokenReviews asks the API server, by TokenReviews.
-type tokenReviews struct {
+// TokenReviewer asks the API server whose a token is, by TokenReviews.
+type TokenReviewer struct {
 	api   client.Writer
 	slots chan struct{}
 }
 
-// NewTokenReviewer returns a TokenReviewer that asks the API server. The client's scheme has to
-// know TokenReviews.
-func NewTokenReviewer(api client.Writer) TokenReviewer {
-	return &tokenReviews{api: api, slots: make(chan struct{}, reviews)}
+// NewTokenReviewer asks by a client whose scheme has to know TokenReviews.
+func NewTokenReviewer(api client.Writer) *TokenReviewer {
+	return &TokenReviewer{api: api, slots: make(chan struct{}, reviews)}
 }
 
-// Review implements TokenReviewer.
-func (t *tokenReviews) Review(ctx context.Context, token string) (*xds.Caller, error) {
+// Review is for Authenticator.
+func (t *TokenReviewer) Review(ctx context.Context, token string) (*xds.Caller, error) {
 	if len(token) > maxToken {
 		return nil, fmt.Errorf("%w: it has %d bytes, more than %d", ErrToken, len(token), maxToken)
 	}

@@ -29,7 +29,7 @@ func network(m manager.Manager, s Options, held *settings.Holder, by *certified,
 	}
 	wallClock := clock.RealClock{}
 	authenticator := &agents.Authenticator{
-		Source: by.source, TrustDomain: by.own.TrustDomain, Tokens: agents.NewTokenReviewer(m.GetClient()), Clock: wallClock, Metrics: by.counts,
+		Source: by.source, TrustDomain: by.own.TrustDomain, Review: agents.NewTokenReviewer(m.GetClient()).Review, Clock: wallClock, Metrics: by.counts,
 	}
 	relay, err := relayToLeader(m, s, store, by.own, by.serving)
 	if err != nil {

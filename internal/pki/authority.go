@@ -10,9 +10,22 @@ package pki
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
+
+	"fairlead.dev/fairlead/internal/latest"
 )
+
+// ErrNoAuthority is why nothing can be signed or verified at a mesh's very start.
+var ErrNoAuthority = errors.New("the mesh has no authority yet: wait until the leading manager has made it")
+
+// Source holds the authority as it is now, nil before there is one, for those who sign and verify
+// in this process. Who watches the authority's Secret sets it, and who has changed it there.
+type Source = latest.Value[*Authority]
+
+// NewSource holds no authority yet. One that is equal is no change.
+func NewSource() *Source { return latest.New(nil, (*Authority).Equal) }
 
 // Authority is all generations of the mesh's root. It is a value: its methods return changed
 // copies, and each of them does nothing where its work is done already.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/latest"
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
@@ -61,6 +62,12 @@ func Default() *Settings {
 		},
 	}
 }
+
+// Holder keeps the settings that are in force.
+type Holder = latest.Value[*Settings]
+
+// NewHolder returns a holder of Default.
+func NewHolder() *Holder { return latest.New(Default(), nil) }
 
 // SecretName is the name of a service account's Secret where no object gives another.
 func (s *Settings) SecretName(serviceAccount string) string {
