@@ -224,18 +224,19 @@ func (e *Engine) isCanary(h *holder) bool {
 
 // tellPlan tells what is new about a group.
 func (e *Engine) tellPlan(g *group, before string, missed int) {
+	object := e.tellable(g.terms.Object)
 	if missed > 0 {
 		e.missedWindows.Add(float64(missed))
-		e.notifyGroup(g, true, "WindowMissed", fmt.Sprintf("%d certificates were not renewed in the window that they were meant for; they are in the next one, or before they expire", missed))
+		e.notifyObject(object, true, "WindowMissed", fmt.Sprintf("%d certificates were not renewed in the window that they were meant for; they are in the next one, or before they expire", missed))
 	}
 	switch paused := g.plan.Paused; {
 	case paused == before:
 	case paused != "":
 		e.Log.Warn("Paused renewals", "group", g.terms.Group, "why", paused)
-		e.notifyGroup(g, true, "Paused", "renewals wait, but for emergencies: "+paused)
+		e.notifyObject(object, true, "Paused", "renewals wait, but for emergencies: "+paused)
 	default:
 		e.Log.Info("Resumed renewals", "group", g.terms.Group)
-		e.notifyGroup(g, false, "Resumed", "renewals go on")
+		e.notifyObject(object, false, "Resumed", "renewals go on")
 	}
-	e.changedFor(g.terms.Object)
+	e.changedFor(object)
 }

@@ -40,11 +40,6 @@ func (e *Engine) notify(s *Subject, warning bool, reason, message string) {
 	}
 }
 
-// notifyGroup tells the object that has a group's terms.
-func (e *Engine) notifyGroup(g *group, warning bool, reason, message string) {
-	e.notifyObject(e.tellable(g.terms.Object), warning, reason, message)
-}
-
 func (e *Engine) notifyObject(object Object, warning bool, reason, message string) {
 	if object != (Object{}) {
 		e.Notify(Event{Object: object, Warning: warning, Reason: reason, Message: message})

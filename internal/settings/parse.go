@@ -12,6 +12,7 @@ import (
 
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/pki"
 )
 
 // file is mesh.yaml as it is written.
@@ -33,8 +34,6 @@ type file struct {
 }
 
 var (
-	// The characters of the SPIFFE specification (SPIFFE-ID, section 2.1).
-	trustDomains = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
 	// A Secret's name is the prefix, a dot and a service account's name.
 	prefixes   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	modes      = []mesh.MTLSMode{mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}
@@ -70,7 +69,7 @@ func Usable(data []byte) *Settings {
 	s := Default()
 	var written file
 	_ = decode(data, &written) // what comes before a fault is there
-	if trustDomains.MatchString(written.TrustDomain) {
+	if pki.CheckTrustDomain(written.TrustDomain) == nil {
 		s.TrustDomain = written.TrustDomain
 	}
 	if slices.Contains(modes, written.MTLS) {
@@ -104,7 +103,7 @@ func (r *reader) settings(written *file) *Settings {
 	if written.TrustDomain != "" {
 		s.TrustDomain = written.TrustDomain
 	}
-	if !trustDomains.MatchString(s.TrustDomain) {
+	if pki.CheckTrustDomain(s.TrustDomain) != nil {
 		r.fault("trustDomain", fmt.Sprintf("%q is not a trust domain", s.TrustDomain), "use small letters, digits, dots, hyphens and underscores, as in cluster.local")
 	}
 	if written.MTLS != "" {

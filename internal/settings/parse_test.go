@@ -80,6 +80,7 @@ func TestRefusedSettings(t *testing.T) {
 		"certificates: {timeZone: Local}":     `certificates.timeZone: "Local" is no time zone`,
 		"certificates: {timeZone: Eurpe/Rom}": "as in Europe/Berlin",
 		"trustDomain: Example.org":            `trustDomain: "Example.org" is not a trust domain`,
+		"trustDomain: .org":                   `".org" is not a trust domain`,
 		"mtls: strict":                        "mtls: \"strict\" is not a mode; write STRICT",
 		"maxConnectionAge: 1d":                `maxConnectionAge: "1d" is not a duration`,
 		"trustdomain: a":                      `unknown field "trustdomain"`,
