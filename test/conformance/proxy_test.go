@@ -84,7 +84,7 @@ func (p *proxy) start(s *stage) (err error) {
 	p.place()
 	config := bootstrap.Config{
 		Namespace: p.namespace, Pod: p.name, Workload: p.name, ServiceAccount: p.name,
-		XDSSocket: s.socket(), Protocol: p.protocol,
+		XDSSocket: s.socket(), Protocol: p.protocol, SystemRoots: s.rootsFile(),
 	}
 	if err := s.certify(filepath.Join(s.dir, p.name), p.identity()); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (p *proxy) identity() string {
 func (p *proxy) place() {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.namespace, Name: p.name, Labels: maps.Clone(p.labels)},
-		Spec:       corev1.PodSpec{ServiceAccountName: p.name},
+		Spec:       corev1.PodSpec{ServiceAccountName: p.name, NodeName: p.node},
 		Status: corev1.PodStatus{
 			PodIP: p.address.String(), Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 		},
