@@ -57,11 +57,11 @@ func traffic(path string, from *v1alpha1.TrafficPolicy) mesh.Traffic {
 		Connections:   connections(from.ConnectionPool),
 		Outliers:      outliers(from.OutlierDetection),
 		TLS:           clientTLS(path+".tls", from.TLS),
-		HealthCheck:   healthCheck(from.ActiveHealthCheck),
+		HealthCheck:   healthCheck(path+".activeHealthCheck", from.ActiveHealthCheck),
 		ProxyProtocol: proxyProtocol(from.ProxyProtocol),
 	}
 	if tunnel := from.Tunnel; tunnel != nil {
-		to.Tunnel = &mesh.Tunnel{Target: hostPort(tunnel.TargetHost, tunnel.TargetPort), Post: tunnel.Protocol == "POST"}
+		to.Tunnel = &mesh.Tunnel{Place: path + ".tunnel", Target: hostPort(tunnel.TargetHost, tunnel.TargetPort), Post: tunnel.Protocol == "POST"}
 	}
 	if budget := from.RetryBudget; budget != nil {
 		to.RetryBudget = &mesh.RetryBudget{
@@ -77,7 +77,7 @@ func traffic(path string, from *v1alpha1.TrafficPolicy) mesh.Traffic {
 			Connections:  connections(port.ConnectionPool),
 			Outliers:     outliers(port.OutlierDetection),
 			TLS:          clientTLS(at+".tls", port.TLS),
-			HealthCheck:  healthCheck(port.ActiveHealthCheck),
+			HealthCheck:  healthCheck(at+".activeHealthCheck", port.ActiveHealthCheck),
 		}})
 	}
 	return to
@@ -140,12 +140,12 @@ func clientTLS(path string, from *v1alpha1.ClientTLSSettings) *mesh.ClientTLS {
 	return to
 }
 
-func healthCheck(from *v1alpha1.ActiveHealthCheck) *mesh.HealthCheck {
+func healthCheck(path string, from *v1alpha1.ActiveHealthCheck) *mesh.HealthCheck {
 	if from == nil {
 		return nil
 	}
 	to := &mesh.HealthCheck{
-		Protocol: mesh.HealthProtocol(from.Protocol), Path: from.Path, Service: from.Service,
+		Protocol: mesh.HealthProtocol(from.Protocol), Place: path, Path: from.Path, Service: from.Service,
 		Interval: cmp.Or(duration(from.Interval), 10*time.Second), Timeout: cmp.Or(duration(from.Timeout), time.Second),
 		Healthy: uint32(cmp.Or(from.HealthyThreshold, 1)), Unhealthy: uint32(cmp.Or(from.UnhealthyThreshold, 3)),
 	}

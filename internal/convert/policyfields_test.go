@@ -19,7 +19,7 @@ import (
 var trafficBases = map[string]string{
 	"":                                   `{}`,
 	"activeHealthCheck":                  `{activeHealthCheck: {protocol: HTTP}}`,
-	"activeHealthCheck.service":          `{activeHealthCheck: {protocol: GRPC}}`,
+	"activeHealthCheck.service":          `{activeHealthCheck: {protocol: GRPC}, connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}`,
 	"connectionPool.http.http2KeepAlive": `{connectionPool: {http: {h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 1s, timeout: 1s}}}}`,
 	"connectionPool.http.maxConcurrentStreams":            `{connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}`,
 	"loadBalancer.consistentHash.httpCookie":              `{loadBalancer: {consistentHash: {httpCookie: {name: a, ttl: 1s}}}}`,

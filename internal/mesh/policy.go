@@ -292,6 +292,8 @@ func (t Traffic) Mode() TLSMode {
 
 // Tunnel carries TCP within HTTP to a host and port beyond.
 type Tunnel struct {
+	// Place is where it stands in its object, for messages.
+	Place  string
 	Target string
 	Post   bool
 }
@@ -316,6 +318,8 @@ const (
 // HealthCheck has endpoints asked how they are.
 type HealthCheck struct {
 	Protocol HealthProtocol
+	// Place is where the check stands in its object, for messages.
+	Place string
 	// Path is HTTP's, Service gRPC's.
 	Path, Service      string
 	Interval, Timeout  time.Duration

@@ -184,6 +184,19 @@ func RuleClaimed(object mesh.ObjectID, path, host string, winner mesh.ObjectID) 
 		"move the rule into it, or remove the host there")
 }
 
+// PolicyUnfit says that a setting is not used for a port (FL0130).
+func PolicyUnfit(object mesh.ObjectID, path, host string, port uint16, needs string) Finding {
+	return codePolicyUnfit.finding(object, path,
+		fmt.Sprintf("port %d of host %s does not fit: it needs %s", port, host, needs),
+		"say in portLevelSettings what holds for that port, or set the port's appProtocol; until then the setting is not used for it")
+}
+
+// PolicyPort says that a policy is for a port that there is not (FL0131).
+func PolicyPort(object mesh.ObjectID, path, host string, port uint16, known []string) Finding {
+	return codePolicyPort.finding(object, path,
+		fmt.Sprintf("host %s has no port %d", host, port), "use one of "+strings.Join(known, ", ")+", or remove the entry")
+}
+
 // Claimed says that an older object has the Secret (FL0201).
 func Claimed(object mesh.ObjectID, path, secret string, winner mesh.ObjectID) Finding {
 	return codeClaimed.finding(object, path,

@@ -53,6 +53,8 @@ var findings = map[string]message.Finding{
 	"DelegateOutside":  message.DelegateOutside(object, "spec.a", object),
 	"RuleClaimed":      message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 
+	"PolicyUnfit":                message.PolicyUnfit(object, "spec.a", "reviews.prod.svc.cluster.local", 9000, "a port that speaks HTTP"),
+	"PolicyPort":                 message.PolicyPort(object, "spec.a", "reviews.prod.svc.cluster.local", 9, []string{"80"}),
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
 	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),
 	"ServiceAccountNotFound":     message.ServiceAccountNotFound(object, "spec.a", "reviews"),

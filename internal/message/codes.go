@@ -26,6 +26,7 @@ const (
 	ReasonPortNotFound   = "PortNotFound"
 	ReasonTLSMismatch    = "TLSMismatch"
 
+	ReasonPolicyUnfit      = "PolicyUnfit"
 	ReasonUnreachable      = "Unreachable"
 	ReasonDelegateNotFound = "DelegateNotFound"
 
@@ -170,6 +171,18 @@ var (
 		Cause: "A VirtualService that names a host exactly, and applies to sidecars, claims it: RouteRules for the host are not used, whatever their precedence.",
 		Fix:   "Move the rule into the VirtualService, or remove the host there.",
 	}
+	codePolicyUnfit = Entry{
+		Code: "FL0130", Reason: ReasonPolicyUnfit, Topic: Advice,
+		Title: "a setting does not fit the protocol of a port",
+		Cause: "A health check by HTTP needs a port that speaks HTTP, one by gRPC a port that speaks HTTP/2; a tunnel is for ports on which bytes are carried. The setting is used for the host's other ports, and not for this one.",
+		Fix:   "Say in `portLevelSettings` what holds for this port, or change the port's protocol by its name or `appProtocol`.",
+	}
+	codePolicyPort = Entry{
+		Code: "FL0131", Reason: ReasonPortNotFound, Topic: References,
+		Title: "a policy is for a port that the host does not have",
+		Cause: "`portLevelSettings` name a port that no Service of the host has: the settings apply to nothing. Ports are the Service's, not the Pod's.",
+		Fix:   "Correct the number, or remove the entry.",
+	}
 	codeClaimed = Entry{
 		Code: "FL0201", Reason: ReasonConflicted, Topic: Acceptance,
 		Title: "an older object claims the same Secret",
@@ -204,6 +217,7 @@ func Catalogue() []Entry {
 		codeHostConflict, codeHostNotFound, codeSubsetNotFound, codePortNotFound,
 		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
 		codeUnreachable, codeDelegate, codeDelegateOutside, codeRuleClaimed,
+		codePolicyUnfit, codePolicyPort,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}
 }

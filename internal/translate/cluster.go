@@ -102,7 +102,10 @@ func (b *build) findPolicies(service *mesh.Service) {
 		} else if mesh.Eclipses(winner.ExportTo, policy.ExportTo) {
 			b.find(message.HostConflict(id, "spec.host", policy.Host, winner.Origin.ObjectID))
 		}
-		if service == nil && !mesh.IsWildcard(policy.Host) {
+		switch {
+		case service != nil:
+			b.findPolicyPorts(service, policy)
+		case !mesh.IsWildcard(policy.Host):
 			b.find(message.HostNotFound(id, "spec.host", policy.Host))
 		}
 	}

@@ -33,7 +33,7 @@ func (b *build) clusterOf(t target) *clusterv3.Cluster {
 		OutlierDetection:     outlierDetection(traffic.Outliers),
 	}
 	applyBalancer(cluster, traffic.LoadBalancer)
-	if check := traffic.HealthCheck; check != nil {
+	if check := t.healthCheck(); check != nil {
 		cluster.HealthChecks = []*corev3.HealthCheck{HealthCheck(check, b.unit.Host, t.speaksHTTP2())}
 	}
 	if traffic.Outliers != nil || traffic.HealthCheck != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 
@@ -106,9 +107,9 @@ func TestConsistentHashBySourceIP(t *testing.T) {
 	s.serve("reviews", "v1", "v2", "v3")
 	s.policy("reviews", `{loadBalancer: {consistentHash: {useSourceIp: true}}}`)
 	s.Expect(s.front.many(40, "reviews/")).To(HaveLen(1))
-	_, first := s.front.converse("reviews", 9000, "a")
+	_, first := s.mobile.converse("reviews", 9000, "a")
 	for range 5 {
-		_, again := s.front.converse("reviews", 9000, "a")
+		_, again := s.mobile.converse("reviews", 9000, "a")
 		s.Expect(again).To(Equal(first), "bytes too")
 	}
 }
@@ -142,13 +143,15 @@ func TestConsistentHashMovesFewKeys(t *testing.T) {
 func TestWarmup(t *testing.T) {
 	s := newScene(t, "DestinationRule spec.trafficPolicy.loadBalancer.warmup", "DestinationRule spec.trafficPolicy.loadBalancer.warmupDurationSecs")
 	s.serve("reviews", "v1")
-	for _, policy := range []string{
-		`{loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 1h, minimumPercent: 10, aggression: 1}}}`,
-		`{loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 1h}}`,
-	} {
-		s.policy("reviews", policy)
-		s.serve("ratings", "v1")
+	for _, warmup := range []string{`warmup: {duration: 2s, minimumPercent: 10, aggression: 1}`, `warmupDurationSecs: 2s`} {
+		s.policy("reviews", `{loadBalancer: {simple: ROUND_ROBIN, `+warmup+`}}`)
+		known := time.Now()
+		s.Eventually(func() time.Duration { return time.Since(known) }).Should(BeNumerically(">", 2*time.Second), "v1 is warm")
+		_, address := s.application("v2")
+		s.apply(pod("reviews", "v2", "", address) + slice("reviews", "v2", address))
+		const n = 100
+		s.Expect(s.front.many(n, "reviews/")["v2"]).To(BeNumerically("<", n/4), warmup)
+		s.Eventually(func() int { return s.front.many(n, "reviews/")["v2"] }).Should(BeNumerically(">", n*4/10), warmup)
+		s.delete("EndpointSlice", "reviews-v2")
 	}
-	s.policy("ratings", `{loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 1h, minimumPercent: 10, aggression: 1}}}`)
-	s.Expect(s.front.many(20, "ratings/").Failed()).To(BeEmpty())
 }
