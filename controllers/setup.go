@@ -80,6 +80,7 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		{object: &corev1.Service{}, list: &corev1.ServiceList{}, reconciler: &ServiceReconciler{Reader: reader, Store: options.Store, Options: options.Convert}},
 		{object: &discoveryv1.EndpointSlice{}, list: &discoveryv1.EndpointSliceList{}, reconciler: NewEndpointSliceReconciler(reader, options.Store, options.Convert)},
 		specKind(spec, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
+		specKind(spec, options.Convert, convert.KindRouteRule, &v1alpha1.RouteRuleList{}, convert.RouteRule, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 		specKind(spec, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 	}
 

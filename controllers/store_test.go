@@ -145,7 +145,7 @@ var _ = Describe("The mesh in the store", func() {
 		Eventually(generations).Should(Equal([]int64{1}))
 
 		By("a change to what is not implemented")
-		fault := &v1alpha1.HTTPFaultInjection{Abort: &v1alpha1.HTTPFaultAbort{HTTPStatus: 500}}
+		fault := &v1alpha1.HTTPFaultInjection{Abort: &v1alpha1.HTTPFaultAbort{HTTP2Error: "REFUSED_STREAM"}}
 		change(ctx, object, func() { object.Spec.HTTP[0].Fault = fault })
 		Eventually(reason).Should(Equal("False/NotImplemented"))
 		Expect(generations()).To(Equal([]int64{1}), "the last accepted spec stays")

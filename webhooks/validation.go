@@ -71,6 +71,9 @@ func (r Rules) findings(kind string, raw []byte) ([]message.Finding, error) {
 	case "DestinationRule":
 		object, err := decode[v1alpha1.DestinationRule](raw)
 		return validate.DestinationRule(object, r.Options), err
+	case "RouteRule":
+		object, err := decode[v1alpha1.RouteRule](raw)
+		return validate.RouteRule(object, r.Options), err
 	case "MeshCertificate":
 		object, err := decode[v1alpha1.MeshCertificate](raw)
 		return validate.MeshCertificate(object, validate.CertificateOptions{

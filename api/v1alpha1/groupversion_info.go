@@ -46,6 +46,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&DestinationRule{}, &DestinationRuleList{},
 		&Gateway{}, &GatewayList{},
 		&MeshCertificate{}, &MeshCertificateList{},
+		&RouteRule{}, &RouteRuleList{},
 		&VirtualService{}, &VirtualServiceList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

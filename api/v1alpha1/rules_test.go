@@ -26,6 +26,7 @@ var kinds = map[string]func() client.Object{
 	"destinationrule": func() client.Object { return &meshv1alpha1.DestinationRule{} },
 	"gateway":         func() client.Object { return &meshv1alpha1.Gateway{} },
 	"meshcertificate": func() client.Object { return &meshv1alpha1.MeshCertificate{} },
+	"routerule":       func() client.Object { return &meshv1alpha1.RouteRule{} },
 	"virtualservice":  func() client.Object { return &meshv1alpha1.VirtualService{} },
 }
 

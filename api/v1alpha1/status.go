@@ -133,3 +133,6 @@ func (o *DestinationRule) GetStatus() *Status { return &o.Status }
 
 // GetStatus returns the status to read or to fill in.
 func (o *Gateway) GetStatus() *Status { return &o.Status }
+
+// GetStatus returns the status to read or to fill in.
+func (o *RouteRule) GetStatus() *Status { return &o.Status }

@@ -26,6 +26,7 @@ const (
 	KindService         = "Service"
 	KindVirtualService  = "VirtualService"
 	KindDestinationRule = "DestinationRule"
+	KindRouteRule       = "RouteRule"
 	KindGateway         = mesh.KindOfGateways
 )
 

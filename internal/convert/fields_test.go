@@ -194,6 +194,7 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 	})
 	store.SetEndpoints(service.Host, "slice", []mesh.Endpoint{
 		{Address: server.Address, PortName: "80", Port: 8080, Ready: true, Serving: true, Workload: server.Key()},
+		{Address: caller.Address, PortName: "80", Port: 8080, Ready: true, Serving: true, Workload: caller.Key()},
 	})
 	return store, caller
 }
@@ -202,7 +203,7 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 // implemented, in the object that set builds, which has one entry in each list.
 func (l leafTest) refusedPath(pattern string) string {
 	for i := range pattern {
-		start, isEnd := pattern[:i], pattern[i] == '.' || pattern[i] == '['
+		start, isEnd := pattern[:i], strings.ContainsRune(".[{", rune(pattern[i]))
 		if state, _ := validate.SupportOf(l.kind, start); isEnd && state == validate.NotImplemented {
 			pattern = start
 			break

@@ -204,6 +204,89 @@ func TestWhoSelectsByWhichLabels(t *testing.T) {
 	g.Expect(store.LabelSubsets(host("reviews"))).To(BeEmpty())
 }
 
+// routesOf names the routes that a host has, each with the object that it stands in.
+func routesOf(store *mesh.Store, host string) []string {
+	var names []string
+	for _, table := range store.Routes(host) {
+		for i := range table.HTTP {
+			names = append(names, table.OriginOf(&table.HTTP[i]).Name+"/"+table.HTTP[i].Name)
+		}
+	}
+	return names
+}
+
+func rule(name string, precedence int32, created int64, labels map[string]string, hosts ...string) *mesh.RouteTable {
+	from := origin("RouteRule", name, created)
+	to := []mesh.Destination{{Host: hosts[0], Labels: labels}}
+	return &mesh.RouteTable{Origin: from, Hosts: hosts, Rule: true, Precedence: precedence, HTTP: []mesh.HTTPRoute{{Origin: from, Destinations: to}}}
+}
+
+func TestRulesOfAHostMakeUpOneTable(t *testing.T) {
+	t.Parallel()
+	g, store := NewWithT(t), mesh.NewStore()
+	v1 := map[string]string{"version": "v1"}
+	store.SetRouteTable(rule("low", 1, 1, nil, host("reviews")))
+	store.SetRouteTable(rule("newer", 2, 3, v1, host("reviews")))
+	store.SetRouteTable(rule("older", 2, 2, v1, host("reviews")))
+	g.Expect(routesOf(store, host("reviews"))).To(Equal([]string{"older/", "newer/", "low/"}), "by precedence, then by age")
+	g.Expect(store.Routes(host("reviews"))).To(HaveLen(1))
+	g.Expect(store.LabelSubsets(host("reviews"))).To(Equal([]mesh.LabelSubset{
+		{Labels: v1, Selectors: []mesh.ObjectID{id("RouteRule", "newer"), id("RouteRule", "older")}},
+	}))
+	store.Take()
+
+	store.SetRouteTable(rule("older", 0, 2, nil, host("ratings")))
+	g.Expect(store.Take().Objects).To(Equal(map[mesh.ObjectID]int64{id("RouteRule", "older"): 2}))
+	g.Expect(routesOf(store, host("reviews"))).To(Equal([]string{"newer/", "low/"}))
+	g.Expect(routesOf(store, host("ratings"))).To(Equal([]string{"older/"}))
+
+	// A VirtualService wins, however young, and nothing is selected by the rules then.
+	store.SetRouteTable(table("claims", 9, []string{host("reviews")}, mesh.HTTPRoute{Name: "a"}))
+	g.Expect(routesOf(store, host("reviews"))).To(Equal([]string{"claims/a", "newer/", "low/"}))
+	g.Expect(store.LabelSubsets(host("reviews"))).To(BeEmpty())
+	store.DeleteRouteTable(id("VirtualService", "claims"))
+	g.Expect(store.LabelSubsets(host("reviews"))).To(HaveLen(1))
+	store.DeleteRouteTable(id("RouteRule", "newer"))
+	store.DeleteRouteTable(id("RouteRule", "low"))
+	g.Expect(store.Routes(host("reviews"))).To(BeEmpty())
+	g.Expect(store.RoutedHosts()).To(Equal([]string{host("ratings")}))
+}
+
+func TestDelegatesAreIncluded(t *testing.T) {
+	t.Parallel()
+	g, store := NewWithT(t), mesh.NewStore()
+	root := table("root", 1, []string{host("reviews")}, mesh.HTTPRoute{Name: "before"},
+		mesh.HTTPRoute{Name: "left", Delegate: &mesh.NamespacedName{Namespace: "default", Name: "shared"}}, mesh.HTTPRoute{Name: "after"})
+	store.SetRouteTable(root)
+	g.Expect(store.Routes(host("reviews"))[0].HTTP[1].Problem).To(Equal(mesh.DelegateMissing))
+	store.Take()
+
+	v1 := map[string]string{"version": "v1"}
+	shared := table("shared", 2, nil, mesh.HTTPRoute{Name: "one"}, mesh.HTTPRoute{Name: "two", Destinations: []mesh.Destination{{Host: host("reviews"), Labels: v1}}})
+	store.SetRouteTable(shared)
+	g.Expect(routesOf(store, host("reviews"))).To(Equal([]string{"root/before", "shared/left-one", "shared/left-two", "root/after"}))
+	g.Expect(store.LabelSubsets(host("reviews"))).To(Equal([]mesh.LabelSubset{{Labels: v1, Selectors: []mesh.ObjectID{id("VirtualService", "shared")}}}))
+	changes := store.Take()
+	g.Expect(changes.Objects).To(HaveLen(1), "the object that names it did not change")
+	g.Expect(changes.Keys).To(HaveKey(mesh.Key{Kind: mesh.KindRoutes, Name: host("reviews")}))
+
+	hidden := *shared
+	hidden.ExportTo = []string{"prod"}
+	store.SetRouteTable(&hidden)
+	g.Expect(store.Routes(host("reviews"))[0].HTTP[1].Problem).To(Equal(mesh.DelegateMissing), "it is not exported here")
+	withHosts := *shared
+	withHosts.Hosts = []string{host("ratings")}
+	store.SetRouteTable(&withHosts)
+	g.Expect(store.Routes(host("reviews"))[0].HTTP[1].Problem).To(Equal(mesh.DelegateMissing), "what has hosts is no delegate")
+	g.Expect(routesOf(store, host("ratings"))).To(Equal([]string{"shared/one", "shared/two"}))
+
+	store.DeleteRouteTable(id("VirtualService", "root"))
+	store.Take()
+	store.SetRouteTable(shared)
+	g.Expect(store.Take().Keys).NotTo(HaveKey(mesh.Key{Kind: mesh.KindRoutes, Name: host("reviews")}), "nobody includes it any more")
+	g.Expect(store.Routes(host("reviews"))).To(BeEmpty())
+}
+
 func TestHostsWhoseRoutesLookAtCallers(t *testing.T) {
 	t.Parallel()
 	g, store := NewWithT(t), mesh.NewStore()

@@ -155,6 +155,12 @@ func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.F
 			if table != nil {
 				add(func(s *mesh.Store) { s.SetRouteTable(table) })
 			}
+		case "RouteRule":
+			table, found := convert.RouteRule(decode[v1alpha1.RouteRule](tb, document), convert.Options{})
+			findings = append(findings, found...)
+			if table != nil {
+				add(func(s *mesh.Store) { s.SetRouteTable(table) })
+			}
 		case "DestinationRule":
 			policy, found := convert.Policy(decode[v1alpha1.DestinationRule](tb, document), convert.Options{})
 			findings = append(findings, found...)

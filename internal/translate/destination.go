@@ -38,7 +38,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 	}
 	service := p.view.Service(d.Host)
 	if service == nil {
-		finding := message.HostNotFound(p.object, d.Path+".host", d.Host)
+		finding := message.HostNotFound(p.object, p.field(d, ".host"), d.Host)
 		return wanted, &finding
 	}
 	if d.Port == 0 {
@@ -48,7 +48,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 		}
 	}
 	if _, found := service.Port(wanted); !found {
-		finding := message.PortNotFound(p.object, d.Path+".port", d.Host, d.Port, portNumbers(service))
+		finding := message.PortNotFound(p.object, p.field(d, ".port"), d.Host, d.Port, portNumbers(service))
 		return wanted, &finding
 	}
 	return wanted, nil
@@ -66,8 +66,16 @@ func (p *portRoutes) hasSubset(d *mesh.Destination) bool {
 			return false
 		}
 	}
-	p.find(message.SubsetNotFound(p.object, d.Path+".subset", d.Host, d.Subset, subsetNames(policy)))
+	p.find(message.SubsetNotFound(p.object, p.field(d, ".subset"), d.Host, d.Subset, subsetNames(policy)))
 	return false
+}
+
+// field is where a destination says something; one of a RouteRule has other fields.
+func (p *portRoutes) field(d *mesh.Destination, name string) string {
+	if p.table.Rule {
+		return d.Path
+	}
+	return d.Path + name
 }
 
 func portNumbers(service *mesh.Service) []string {

@@ -27,6 +27,7 @@ type Options struct {
 const (
 	kindVirtualService  = "VirtualService"
 	kindDestinationRule = "DestinationRule"
+	kindRouteRule       = "RouteRule"
 	kindGateway         = "Gateway"
 	kindMeshCertificate = "MeshCertificate"
 )

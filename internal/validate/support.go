@@ -25,6 +25,23 @@ var unimplemented = map[string][]string{
 		"spec.servers[].port.targetPort",
 		"spec.servers[].tls.tlsCertificates[].caCertificates",
 	},
+	kindRouteRule: {
+		"spec.destination.labels", // of a destination, historically they had to be empty
+		"spec.route[].destination.labels",
+		"spec.httpFault.abort.http2Error",
+		"spec.httpFault.abort.overrideHeaderName",
+		"spec.httpFault.delay.exponentialDelay",
+		"spec.httpFault.delay.overrideHeaderName",
+		"spec.httpReqRetries.simpleRetry.overrideHeaderName",
+		"spec.httpReqTimeout.simpleTimeout.overrideHeaderName",
+		"spec.l4Fault.terminate",
+		"spec.l4Fault.throttle.throttleAfterBytes",
+		"spec.l4Fault.throttle.throttleAfterPeriod",
+		"spec.l4Fault.throttle.throttleForPeriod",
+		"spec.l4Fault.throttle.upstreamLimitBps",
+		"spec.match.tcp",
+		"spec.match.udp",
+	},
 	kindDestinationRule: {
 		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.credentialName",
 		"spec.subsets[].trafficPolicy.tls.credentialName",
@@ -52,6 +69,16 @@ var partial = map[string]map[string]string{
 
 // differences says where an implemented field is stricter than, or other than, its source.
 var differences = map[string]map[string]string{
+	kindRouteRule: {
+		"spec.corsPolicy":            "has the fields of a VirtualService's, too",
+		"spec.destination":           "wildcards in `service` are refused",
+		"spec.httpFault":             "without `percent` all requests are meant; historically none were. Envoy has no `exponentialDelay`, no `http2Error`, and no names of headers of one's own",
+		"spec.httpReqTimeout":        "without, there is no limit; historically it was 15 seconds. `customTimeout` and, among retries, `customRetry` are unknown",
+		"spec.l4Fault":               "acts on answers to requests; `throttle.downstreamLimitBps` is all that Envoy can do",
+		"spec.match.request.headers": "regular expressions are RE2; historically ECMAScript",
+		"spec.route":                 "applies to ports of HTTP. Weights are shares of their sum, which need not be 100",
+		"spec.websocketUpgrade":      "without, upgrades are let through, as a VirtualService does",
+	},
 	kindVirtualService: {
 		"spec.http[].corsPolicy":                 "refused beside `redirect` and `directResponse`, where Envoy, and so Istio, ignores it",
 		"spec.http[].delegate":                   "requests for a delegate that does not exist are answered 503; Istio goes on to the next route. Of a delegate's match, everything but the path may say anything beside what the naming match says, and a request has to meet both",

@@ -164,26 +164,34 @@ func (c *checker) delegate(path *field.Path, delegate *v1alpha1.Delegate) {
 
 // destinations checks where a route leads, and the shares of it.
 func (c *checker) destinations(path *field.Path, destinations []v1alpha1.HTTPRouteDestination) {
-	var sum uint64
+	var weights []*int32
 	for i := range destinations {
 		at := path.Index(i)
-		destination := &destinations[i]
-		c.destination(at.Child("destination"), &destination.Destination)
-		c.headers(at.Child("headers"), destination.Headers)
+		c.destination(at.Child("destination"), &destinations[i].Destination)
+		c.headers(at.Child("headers"), destinations[i].Headers)
+		weights = append(weights, destinations[i].Weight)
+	}
+	c.weights(path, weights)
+}
+
+// weights checks the shares of a list of destinations, nil where one is not given.
+func (c *checker) weights(path *field.Path, weights []*int32) {
+	var sum uint64
+	for i, weight := range weights {
 		switch {
-		case destination.Weight == nil:
-			if len(destinations) == 1 {
+		case weight == nil:
+			if len(weights) == 1 {
 				sum++ // alone, it gets everything
 			}
-		case *destination.Weight < 0:
-			c.invalid(at.Child("weight"), fmt.Sprintf("%d is below zero", *destination.Weight), "set a weight of 0 or more")
+		case *weight < 0:
+			c.invalid(path.Index(i).Child("weight"), fmt.Sprintf("%d is below zero", *weight), "set a weight of 0 or more")
 			return
 		default:
-			sum += uint64(*destination.Weight)
+			sum += uint64(*weight)
 		}
 	}
 	switch {
-	case len(destinations) == 0:
+	case len(weights) == 0:
 	case sum == 0:
 		c.add(message.WeightsZero(c.object, path.String()))
 	case sum > math.MaxUint32:

@@ -39,6 +39,7 @@ var kinds = map[string]kind{
 		}),
 
 	convert.KindVirtualService:  ours(convert.RouteTable, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),
+	convert.KindRouteRule:       ours(convert.RouteRule, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),
 	convert.KindDestinationRule: ours(convert.Policy, (*mesh.Store).SetPolicy, (*mesh.Store).DeletePolicy),
 }
 

@@ -116,23 +116,22 @@ var _ = Describe("An object that is wrong", Ordered, func() {
 
 	It("by a field that is not implemented yet names the field", func() {
 		o := apply(virtualService("later", `
-- fault: {abort: {httpStatus: 500}}
-  mirror: {host: echo}
+- fault: {delay: {exponentialDelay: 1s}, abort: {http2Error: REFUSED_STREAM}}
   route: [{destination: {host: echo}}]
 `))
 		Eventually(o.status).Should(HaveCondition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotImplemented,
-			"spec.http[0].fault", "spec.http[0].mirror", "not implemented yet"))
+			"spec.http[0].fault.delay.exponentialDelay", "spec.http[0].fault.abort.http2Error", "not implemented yet"))
 	})
 
 	It("after it was right is served as it was accepted last, and is used once it is mended", func() {
 		o := route("last-accepted", toV1)
 		o.write(virtualService("last-accepted", `
 - timeout: 5s
-  corsPolicy: {allowMethods: [GET]}
+  fault: {delay: {exponentialDelay: 1s}}
   route: [{destination: {host: echo, subset: v2}}]
 `))
 		Eventually(o.status).Should(And(
-			HaveCondition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotImplemented, "spec.http[0].corsPolicy"),
+			HaveCondition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotImplemented, "spec.http[0].fault.delay.exponentialDelay"),
 			HaveCondition(v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted),
 		))
 		for _, caller := range callers() {
