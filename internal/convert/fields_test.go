@@ -194,7 +194,6 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 	})
 	store.SetEndpoints(service.Host, "slice", []mesh.Endpoint{
 		{Address: server.Address, PortName: "80", Port: 8080, Ready: true, Serving: true, Workload: server.Key()},
-		{Address: caller.Address, PortName: "80", Port: 8080, Ready: true, Serving: true, Workload: caller.Key()},
 	})
 	return store, caller
 }

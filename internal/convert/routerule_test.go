@@ -1,6 +1,7 @@
 package convert_test
 
 import (
+	"net/netip"
 	"reflect"
 	"testing"
 
@@ -60,6 +61,10 @@ var routeRuleLeaves = leafTest{
 		other.Spec.Match = &v1alpha1.RouteRuleMatch{Request: &v1alpha1.RouteRuleRequest{Headers: map[string]v1alpha1.StringMatch{"other": {}}}}
 		table, _ := convert.RouteRule(other, convert.Options{})
 		store.SetRouteTable(table)
+		// The caller is behind a service, too.
+		store.SetEndpoints(table.Hosts[0], "caller", []mesh.Endpoint{
+			{Address: netip.MustParseAddr("198.18.0.1"), PortName: "80", Port: 8080, Ready: true, Workload: mesh.NamespacedName{Namespace: "default", Name: "caller"}},
+		})
 		object := &v1alpha1.RouteRule{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "leaf"}}
 		err := yaml.UnmarshalStrict(spec, &object.Spec)
 		table, findings := convert.RouteRule(object, convert.Options{})
