@@ -8,48 +8,37 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
-	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/translate"
 	"fairlead.dev/fairlead/test/schema"
 )
 
-// FuzzObjects gives a mesh any VirtualService and DestinationRule, as YAML. Translating
-// them never panics. What the API server and package validate accept gives resources
-// that Envoy's API allows, each once and leading somewhere, and the same bytes again.
+// FuzzObjects gives a mesh any objects of our kinds, as YAML. Translating them never panics.
+// What the API server and package validate accept gives resources that Envoy's API allows,
+// each once and leading somewhere, and the same bytes again.
 func FuzzObjects(f *testing.F) {
-	for _, pair := range objectPairs(f) {
-		f.Add([]byte(pair[0]), []byte(pair[1]))
+	for _, seed := range ourObjects(f) {
+		f.Add([]byte(seed))
 	}
 	text, err := os.ReadFile("testdata/live/explicit.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
 	fill, _ := fillerOf(f, bytes.Split(text, []byte("\n---\n")))
-	rules := admissionOf(f)
+	reader := newObjectReader(f)
 
-	f.Fuzz(func(t *testing.T, routes, rule []byte) {
+	f.Fuzz(func(t *testing.T, text []byte) {
 		store := mesh.NewStore()
 		fill(store)
-		accepted := true
-		if object, ok := readObject[v1alpha1.VirtualService](routes); ok {
-			accepted = len(rules.faults(t, "VirtualService", object)) == 0
-			object.Namespace, object.Name = "default", "reviews"
-			if table, _ := convert.RouteTable(object, convert.Options{}); table != nil {
-				store.SetRouteTable(table)
-			}
-		}
-		if object, ok := readObject[v1alpha1.DestinationRule](rule); ok {
-			accepted = len(rules.faults(t, "DestinationRule", object)) == 0 && accepted
-			object.Namespace, object.Name = "default", "reviews"
-			if policy, _ := convert.Policy(object, convert.Options{}); policy != nil {
-				store.SetPolicy(policy)
-			}
-		}
+		documents, accepted := reader.read(t, text)
+		fillMore, _ := fillerOf(t, documents)
+		fillMore(store)
 		front := *store.Workload(mesh.NamespacedName{Namespace: "default", Name: "front"})
 		for _, explicit := range []bool{true, false} {
 			front.Explicit = explicit
@@ -73,57 +62,115 @@ func FuzzObjects(f *testing.F) {
 	})
 }
 
-// objectPairs returns every VirtualService of the corpus, as YAML, with a DestinationRule
-// that stands beside it.
-func objectPairs(tb testing.TB) [][2]string {
+// ourObjects returns what each case of the corpus has of our kinds.
+func ourObjects(tb testing.TB) []string {
 	tb.Helper()
-	var pairs [][2]string
+	var seeds []string
 	for _, path := range append(inputs(tb), "testdata/live/explicit.yaml") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		documents, rule := strings.Split(string(text), "\n---\n"), ""
-		for _, document := range documents {
-			if strings.Contains(document, "\nkind: DestinationRule\n") {
-				rule = document
+		var ours []string
+		for document := range strings.SplitSeq(string(text), "\n---\n") {
+			if strings.Contains(document, "apiVersion: "+v1alpha1.GroupVersion.String()) {
+				ours = append(ours, document)
 			}
 		}
-		for _, document := range documents {
-			if strings.Contains(document, "\nkind: VirtualService\n") {
-				pairs = append(pairs, [2]string{document, rule})
-			}
+		if len(ours) > 0 {
+			seeds = append(seeds, strings.Join(ours, "\n---\n"))
 		}
 	}
-	return pairs
+	return seeds
 }
 
 // Without this the fuzz target could judge nothing.
 func TestCorpusIsWhatTheAPIServerAccepts(t *testing.T) {
 	t.Parallel()
-	rules := admissionOf(t)
-	for _, pair := range objectPairs(t) {
-		if faults := rules.faults(t, "VirtualService", decode[v1alpha1.VirtualService](t, []byte(pair[0]))); len(faults) > 0 {
-			t.Errorf("%v of\n%s", faults, pair[0])
-		}
-		if pair[1] == "" {
-			continue
-		}
-		if faults := rules.faults(t, "DestinationRule", decode[v1alpha1.DestinationRule](t, []byte(pair[1]))); len(faults) > 0 {
-			t.Errorf("%v of\n%s", faults, pair[1])
+	reader := newObjectReader(t)
+	for _, seed := range ourObjects(t) {
+		for document := range strings.SplitSeq(seed, "\n---\n") {
+			object, kind, ok := reader.object([]byte(document))
+			if !ok {
+				t.Errorf("nothing reads\n%s", document)
+			} else if faults := reader.faults(t, kind, object); len(faults) > 0 {
+				t.Errorf("%v of\n%s", faults, document)
+			}
 		}
 	}
 }
 
-// readObject reads an object as a client that does not validate would send it: text that
-// is not of the kind's form is none.
-func readObject[T any](text []byte) (*T, bool) {
-	asJSON, err := yaml.YAMLToJSON(text)
+// objectReader reads objects of our kinds, and judges them as the API server does.
+type objectReader struct {
+	rules  schema.Admission
+	scheme *runtime.Scheme
+}
+
+func newObjectReader(tb testing.TB) objectReader {
+	tb.Helper()
+	rules, err := schema.NewAdmission()
 	if err != nil {
-		return nil, false
+		tb.Fatal(err)
 	}
-	object := new(T)
-	return object, json.Unmarshal(asJSON, object) == nil
+	delete(rules, "MeshCertificate") // says nothing of traffic
+	r := objectReader{rules, runtime.NewScheme()}
+	if err := v1alpha1.AddToScheme(r.scheme); err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// read returns the objects of a text in the form in which the API server keeps them, and
+// whether it takes all of them. What it cannot read is left out.
+func (r objectReader) read(t *testing.T, text []byte) (documents [][]byte, accepted bool) {
+	accepted = true
+	for _, document := range bytes.Split(text, []byte("\n---\n")) {
+		object, kind, ok := r.object(document)
+		if !ok {
+			continue
+		}
+		accepted = len(r.faults(t, kind, object)) == 0 && accepted
+		object.SetNamespace("default")
+		kept, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, kept)
+	}
+	return documents, accepted
+}
+
+// object reads one as a client that does not validate would send it: text that is not of the
+// kind's form is none.
+func (r objectReader) object(document []byte) (client.Object, string, bool) {
+	asJSON, err := yaml.YAMLToJSON(document)
+	if err != nil {
+		return nil, "", false
+	}
+	var head struct {
+		Kind string `json:"kind"`
+	}
+	if json.Unmarshal(asJSON, &head) != nil {
+		return nil, "", false
+	}
+	if _, ours := r.rules[head.Kind]; !ours {
+		return nil, "", false
+	}
+	made, err := r.scheme.New(v1alpha1.GroupVersion.WithKind(head.Kind))
+	if err != nil {
+		return nil, "", false
+	}
+	object, isObject := made.(client.Object)
+	return object, head.Kind, isObject && json.Unmarshal(asJSON, object) == nil
+}
+
+func (r objectReader) faults(tb testing.TB, kind string, object any) field.ErrorList {
+	tb.Helper()
+	faults, err := r.rules.Faults(tb.Context(), kind, object)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return faults
 }
 
 func wire(t *testing.T, resource translate.Resource) []byte {
@@ -133,25 +180,4 @@ func wire(t *testing.T, resource translate.Resource) []byte {
 		t.Errorf("%s: %v", resource.Name, err)
 	}
 	return text
-}
-
-// admission judges objects as the API server does.
-type admission struct{ schema.Admission }
-
-func admissionOf(tb testing.TB) admission {
-	tb.Helper()
-	rules, err := schema.NewAdmission()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return admission{rules}
-}
-
-func (a admission) faults(tb testing.TB, kind string, object any) field.ErrorList {
-	tb.Helper()
-	faults, err := a.Faults(tb.Context(), kind, object)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return faults
 }
