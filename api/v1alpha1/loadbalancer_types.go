@@ -29,7 +29,7 @@ type LoadBalancerSettings struct {
 	// +optional
 	Warmup *WarmupConfiguration `json:"warmup,omitempty"`
 
-	// Deprecated: use warmup.duration.
+	// The older form of warmup.duration.
 	// +optional
 	WarmupDurationSecs *Duration `json:"warmupDurationSecs,omitempty"`
 }
@@ -68,7 +68,7 @@ type ConsistentHashLB struct {
 	// +optional
 	Maglev *Maglev `json:"maglev,omitempty"`
 
-	// Deprecated: use ringHash.minimumRingSize.
+	// The older form of ringHash.minimumRingSize.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=8388608

@@ -190,7 +190,7 @@ type HTTP2KeepAlive struct {
 
 // OutlierDetection takes failing endpoints out of load balancing for a while.
 type OutlierDetection struct {
-	// Deprecated: use consecutiveGatewayErrors, which wins. 0 or unset: off.
+	// The older form of consecutiveGatewayErrors, which wins. 0 or unset: off.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ConsecutiveErrors int32 `json:"consecutiveErrors,omitempty"`

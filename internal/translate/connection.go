@@ -141,7 +141,10 @@ func tcpChainFor(traffic mesh.Traffic, statPrefix, cluster string) []*listenerv3
 
 // tcpTo carries bytes to a host's port as its policy says, and returns whose policy that is.
 func (b *build) tcpTo(host string, port uint16) ([]*listenerv3.Filter, []mesh.ObjectID) {
-	policy := b.policy(host)
+	var policy *mesh.Policy
+	if b.view.Service(host) != nil { // who has none is not told of wildcards that cover it
+		policy = b.policy(host)
+	}
 	traffic := policy.For("", port)
 	var owners []mesh.ObjectID
 	if !traffic.IsZero() {

@@ -87,8 +87,11 @@ func slowStart(warmup *mesh.Warmup) *clusterv3.Cluster_SlowStartConfig {
 // hash has the requests that follow a route hashed by what the policy of a destination says;
 // several destinations may say the same.
 func (p *portRoutes) hash(action *routev3.RouteAction, d *mesh.Destination) {
+	port, problem := p.destinationPort(d)
+	if problem != nil {
+		return
+	}
 	said := p.policy(d.Host)
-	port, _ := p.destinationPort(d)
 	balancer := said.For(d.Subset, port).LoadBalancer
 	if balancer == nil || balancer.Hash == nil {
 		return

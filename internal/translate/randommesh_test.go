@@ -127,7 +127,7 @@ func (m *randomMesh) changeService() string {
 	}
 	service := &mesh.Service{
 		Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "Service", Namespace: namespace, Name: name}},
-		Host:   host, Name: name, Namespace: namespace,
+		Host:   host, Name: name, Namespace: namespace, Prefer: pick(m, [][]string{nil, nil, {mesh.LabelRegion, mesh.LabelZone}}),
 	}
 	if m.random.IntN(4) != 0 {
 		// No two services have one address at a time.
@@ -180,8 +180,8 @@ func (m *randomMesh) changeWorkload() string {
 		Namespace: name.Namespace, Name: name.Name, Labels: pick(m, someLabels), Explicit: name.Name == "one",
 		Address:  netip.AddrFrom4([4]byte{198, 18, 1, byte(m.random.IntN(250))}),
 		HasIPv6:  m.random.IntN(2) == 0,
-		Locality: mesh.Locality{Region: "eu", Zone: pick(m, []string{"a", "b"})},
-		Ports:    []mesh.WorkloadPort{{Number: 9080, Protocol: pick(m, someProtocols)}},
+		Locality: mesh.Locality{Region: "eu", Zone: pick(m, []string{"a", "b"})}, Node: pick(m, []string{"", "n1", "n2"}),
+		Ports: []mesh.WorkloadPort{{Number: 9080, Protocol: pick(m, someProtocols)}},
 
 		HasCertificates: m.random.IntN(2) == 0, MTLS: pick(m, someModes), ServiceAccount: pick(m, someNames),
 	}
@@ -244,7 +244,24 @@ func (m *randomMesh) changeTable() string {
 func (m *randomMesh) traffic() mesh.Traffic {
 	traffic := mesh.Traffic{}
 	if m.random.IntN(2) == 0 {
-		traffic.TLS = &mesh.ClientTLS{Path: "spec.tls", Mode: pick(m, []mesh.TLSMode{mesh.TLSDisable, mesh.TLSMesh})}
+		traffic.TLS = &mesh.ClientTLS{Path: "spec.tls", Mode: pick(m, []mesh.TLSMode{mesh.TLSDisable, mesh.TLSSimple, mesh.TLSMesh})}
+	}
+	if m.random.IntN(2) == 0 {
+		traffic.Outliers = &mesh.OutlierDetection{}
+	}
+	switch m.random.IntN(6) {
+	case 0:
+		traffic.LoadBalancer = &mesh.LoadBalancer{Algorithm: mesh.Passthrough}
+	case 1:
+		traffic.LoadBalancer = &mesh.LoadBalancer{Algorithm: mesh.MaglevHash, Hash: &mesh.Hash{SourceIP: true}}
+	case 2:
+		traffic.LoadBalancer = &mesh.LoadBalancer{Locality: &mesh.LocalityPreference{Priority: []string{"app", mesh.LabelNode}}}
+	case 3:
+		traffic.LoadBalancer = &mesh.LoadBalancer{Locality: &mesh.LocalityPreference{ZoneAware: 1}}
+	case 4:
+		traffic.LoadBalancer = &mesh.LoadBalancer{Locality: &mesh.LocalityPreference{
+			Distribute: []mesh.Distribution{{From: "eu/a", To: map[string]uint32{"eu/*": 60, "eu/a": 40}}},
+		}}
 	}
 	return traffic
 }
@@ -264,6 +281,9 @@ func (m *randomMesh) changePolicy() string {
 	if m.random.IntN(2) == 0 {
 		policy.Traffic = m.traffic()
 		policy.Traffic.Ports = []mesh.PortTraffic{{Port: pick(m, []uint16{80, 8080}), Traffic: m.traffic()}}
+	}
+	if m.random.IntN(4) == 0 {
+		policy.Selector, policy.ExportTo = pick(m, someLabels), []string{policy.Origin.Namespace}
 	}
 	m.policies[policy.Origin.ObjectID] = policy
 	m.store.SetPolicy(policy)
