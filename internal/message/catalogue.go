@@ -197,6 +197,13 @@ func PolicyPort(object mesh.ObjectID, path, host string, port uint16, known []st
 		fmt.Sprintf("host %s has no port %d", host, port), "use one of "+strings.Join(known, ", ")+", or remove the entry")
 }
 
+// Refused says that a proxy refused a resource that was made of the object, in its own words, and
+// what is meanwhile (FL0160).
+func Refused(object mesh.ObjectID, resource, node, words, meanwhile string) Finding {
+	return codeRefused.finding(object, resource, fmt.Sprintf("proxy %s refused it: %s", node, strings.TrimRight(words, ". \n")),
+		"correct what it names in the spec, until then "+meanwhile)
+}
+
 // Claimed says that an older object has the Secret (FL0201).
 func Claimed(object mesh.ObjectID, path, secret string, winner mesh.ObjectID) Finding {
 	return codeClaimed.finding(object, path,

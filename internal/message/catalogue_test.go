@@ -53,8 +53,10 @@ var findings = map[string]message.Finding{
 	"DelegateOutside":  message.DelegateOutside(object, "spec.a", object),
 	"RuleClaimed":      message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 
-	"PolicyUnfit":                message.PolicyUnfit(object, "spec.a", "reviews.prod.svc.cluster.local", 9000, "a port that speaks HTTP"),
-	"PolicyPort":                 message.PolicyPort(object, "spec.a", "reviews.prod.svc.cluster.local", 9, []string{"80"}),
+	"PolicyUnfit": message.PolicyUnfit(object, "spec.a", "reviews.prod.svc.cluster.local", 9000, "a port that speaks HTTP"),
+	"PolicyPort":  message.PolicyPort(object, "spec.a", "reviews.prod.svc.cluster.local", 9, []string{"80"}),
+	"Refused":     message.Refused(object, "spec.a", "prod/front", "it is too large.", "it is left out"),
+
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
 	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),
 	"ServiceAccountNotFound":     message.ServiceAccountNotFound(object, "spec.a", "reviews"),
@@ -191,7 +193,8 @@ func TestDocumentation(t *testing.T) {
 		"`<code> <field>: <what is wrong>; <what to do>`. Codes do not change their meaning.\n\n" +
 		"What makes the condition `Accepted` false keeps the object from being used as it stands: its last accepted\n" +
 		"version stays in use, and if there is none it is left out. What makes `ResolvedRefs` false concerns a part of\n" +
-		"the object only: the rest is in use. Advice makes neither false, and stands in the message of `Accepted`.\n\n" +
+		"the object only: the rest is in use. Advice makes neither false, and stands in the message of `Accepted`.\n" +
+		"What proxies refused makes `Programmed` false, with the resource in the field's place.\n\n" +
 		"| code | reason | condition | what is wrong |\n| --- | --- | --- | --- |\n")
 	for _, entry := range message.Catalogue() {
 		fmt.Fprintf(&page, "| [%s](#%s) | %s | %s | %s |\n", entry.Code, strings.ToLower(entry.Code), entry.Reason, condition(entry.Topic), entry.Title)
@@ -225,6 +228,8 @@ func condition(topic message.Topic) string {
 		return v1alpha1.ConditionResolvedRefs
 	case message.Advice:
 		return "none"
+	case message.Delivery:
+		return v1alpha1.ConditionProgrammed
 	}
 	return v1alpha1.ConditionAccepted
 }

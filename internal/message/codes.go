@@ -30,6 +30,8 @@ const (
 	ReasonUnreachable      = "Unreachable"
 	ReasonDelegateNotFound = "DelegateNotFound"
 
+	ReasonRejected = "Rejected"
+
 	ReasonConflicted             = "Conflicted"
 	ReasonSecretNotOurs          = "SecretNotOurs"
 	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
@@ -183,6 +185,12 @@ var (
 		Cause: "`portLevelSettings` name a port that no Service of the host has: the settings apply to nothing. Ports are the Service's, not the Pod's.",
 		Fix:   "Correct the number, or remove the entry.",
 	}
+	codeRefused = Entry{
+		Code: "FL0160", Reason: ReasonRejected, Topic: Delivery,
+		Title: "a proxy refused what was made of the object",
+		Cause: "The object is valid by every rule that is known here, and Envoy takes something of it for wrong: an expression that is too large once compiled, say. The message has the proxy, the resource and Envoy's own words. The generation is held: proxies keep the last one that each of them took, as the message says, or go without the object if there is none, also after a restart and if they start later. Other objects go on, those that the refused resource was made from as well. A generation that every proxy had taken before one refused it is not held: that one goes without.",
+		Fix:   "Correct what Envoy names; the next generation is tried as any other. What is kept is in ControllerRevisions that the object owns, with the label `mesh.fairlead.dev/revision`.",
+	}
 	codeClaimed = Entry{
 		Code: "FL0201", Reason: ReasonConflicted, Topic: Acceptance,
 		Title: "an older object claims the same Secret",
@@ -218,6 +226,7 @@ func Catalogue() []Entry {
 		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
 		codeUnreachable, codeDelegate, codeDelegateOutside, codeRuleClaimed,
 		codePolicyUnfit, codePolicyPort,
+		codeRefused,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}
 }

@@ -24,6 +24,8 @@ const (
 	References
 	// Advice keeps nothing from being used: it is told beside what is accepted.
 	Advice
+	// Delivery findings say what proxies made of the object.
+	Delivery
 )
 
 // Finding is one thing that is wrong with an object.

@@ -71,11 +71,11 @@ func (e *entry) programmedCondition(refused, served bool) metav1.Condition {
 	case e.programmed && e.report.Concerned == 0:
 		return isTrue(conditionType, v1alpha1.ReasonNoProxies, "no connected proxy is concerned; those that join start with it")
 	case e.programmed && e.report.Rejected > 0:
-		return isTrue(conditionType, v1alpha1.ReasonProgrammed, programmedWords+", but since then "+refusal(e.report))
+		return isTrue(conditionType, v1alpha1.ReasonProgrammed, programmedWords+", but since then "+e.refusal())
 	case e.programmed:
 		return isTrue(conditionType, v1alpha1.ReasonProgrammed, programmedWords)
 	case served && e.report.Rejected > 0:
-		return isFalse(conditionType, v1alpha1.ReasonRejected, refusal(e.report))
+		return isFalse(conditionType, v1alpha1.ReasonRejected, e.refusal())
 	case served && e.report.Concerned == 0:
 		return isFalse(conditionType, v1alpha1.ReasonPending, "no proxy is connected yet; those that may reconnect are given the time")
 	case served:
@@ -92,7 +92,7 @@ func (e *entry) ready(others []metav1.Condition, served bool) metav1.Condition {
 	case accepted.Status == metav1.ConditionFalse:
 		return isFalse(conditionType, accepted.Reason, accepted.Message)
 	case served && e.report.Rejected > 0:
-		return isFalse(conditionType, v1alpha1.ReasonRejected, refusal(e.report))
+		return isFalse(conditionType, v1alpha1.ReasonRejected, e.refusal())
 	case refs.Status == metav1.ConditionFalse:
 		reason := refs.Reason
 		if e.severalCausesOfMissing() {
@@ -165,11 +165,11 @@ func lines(findings []message.Finding) []string {
 }
 
 // refusal words the first refusal, with what can be done about it.
-func refusal(report *delivery.Report) string {
+func (e *entry) refusal() string {
+	report := e.report
 	if len(report.Rejections) == 0 {
 		return "a proxy refused it; correct the spec, which takes effect once every proxy accepts it"
 	}
-	first := report.Rejections[0]
 	meanwhile := "the proxy goes without this change"
 	switch {
 	case report.Held && report.Serving > 0:
@@ -177,8 +177,8 @@ func refusal(report *delivery.Report) string {
 	case report.Held:
 		meanwhile = "it is left out, since no earlier generation was taken by a proxy"
 	}
-	words := fmt.Sprintf("proxy %s refused %s: %s; correct what it names in the spec, until then %s",
-		clean(first.Node, maxNode), clean(first.Resource, maxResource), strings.TrimRight(clean(first.Message, maxMessage), ". \n"), meanwhile)
+	first := report.Rejections[0]
+	words := message.Refused(e.object, clean(first.Resource, maxResource), clean(first.Node, maxNode), clean(first.Message, maxMessage), meanwhile).String()
 	if report.Rejected > 1 {
 		words += "; status.rejections lists more"
 	}

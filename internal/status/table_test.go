@@ -332,3 +332,36 @@ func TestMessagesFitTheSchema(t *testing.T) {
 	b.Expect([]rune(b.status().Rejections[0].Message)).To(HaveLen(4096))
 	b.Expect([]rune(b.status().Rejections[0].Resource)).To(HaveLen(1024))
 }
+
+// What is held is told in the same words whoever tells it: the holder that took it back, or the
+// one that finds it written down after a restart, before anything is translated.
+func TestWhatIsHeldIsToldOverARestart(t *testing.T) {
+	b := newBench(t)
+	held := delivery.Report{Object: object, Generation: 2, Settled: true, Held: true, Serving: 1, Rejected: 1, Rejections: []delivery.Rejection{theRejected}}
+	b.observe(2)
+	b.table.Findings(object, []message.Finding{lostHost})
+	b.deliver(2, 3, 1)
+	b.table.Delivered(held)
+	b.expect(accepted, "True/Accepted")
+	b.expect(resolved, "Unknown/Rejected")
+	b.expect(programmed, "False/Rejected")
+	b.expect(ready, "False/Rejected")
+	b.Expect(b.condition(ready).Message).To(Equal("FL0160 route reviews.prod:9080: proxy prod/front-1 refused it: " +
+		"no argument for repetition operator: *; correct what it names in the spec, until then proxies keep generation 1"))
+	b.Expect(b.status().Proxies).To(BeNil())
+	b.deliver(1, 3, 3) // what proxies have in its place
+	b.expect(programmed, "False/Rejected")
+	b.Expect(b.write()).To(BeTrue())
+
+	again := b.restarted()
+	again.observe(2)
+	again.table.Delivered(held)
+	again.Expect(again.write()).To(BeFalse(), "the API server shows it already")
+	again.observe(3)
+	again.deliver(3, 3, 3)
+	again.expect(programmed, "True/Programmed")
+
+	held.Serving = 0
+	b.table.Delivered(held)
+	b.Expect(b.condition(programmed).Message).To(HaveSuffix("until then it is left out, since no earlier generation was taken by a proxy"))
+}
