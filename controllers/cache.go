@@ -120,16 +120,16 @@ func stripNode(node *corev1.Node) {
 	node.Status = corev1.NodeStatus{}
 }
 
-// stripNamespace keeps the labels and our annotation.
+// stripNamespace keeps the labels and our annotations.
 func stripNamespace(namespace *corev1.Namespace) {
 	namespace.ManagedFields = nil
-	namespace.Annotations = keep(namespace.Annotations, v1alpha1.MTLSAnnotation)
+	namespace.Annotations = keep(namespace.Annotations, v1alpha1.MTLSAnnotation, v1alpha1.SeesAnnotation)
 }
 
-// stripService keeps labels and spec.
+// stripService keeps labels, our annotation and spec.
 func stripService(service *corev1.Service) {
 	service.ManagedFields = nil
-	service.Annotations = nil
+	service.Annotations = keep(service.Annotations, v1alpha1.ExportToAnnotation)
 	service.Status = corev1.ServiceStatus{}
 }
 

@@ -146,7 +146,7 @@ func (r *Registration) configuration(bundle []byte) *admissionv1.ValidatingWebho
 				Rule: admissionv1.Rule{
 					APIGroups:   []string{v1alpha1.GroupName},
 					APIVersions: []string{v1alpha1.Version},
-					Resources:   []string{"destinationrules", "meshcertificates", "routerules", "virtualservices"},
+					Resources:   []string{"destinationrules", "meshcertificates", "routerules", "serviceentries", "virtualservices"},
 				},
 			}},
 		}},

@@ -74,6 +74,9 @@ func (r Rules) findings(kind string, raw []byte) ([]message.Finding, error) {
 	case "RouteRule":
 		object, err := decode[v1alpha1.RouteRule](raw)
 		return validate.RouteRule(object, r.Options), err
+	case "ServiceEntry":
+		object, err := decode[v1alpha1.ServiceEntry](raw)
+		return validate.ServiceEntry(object, r.Options), err
 	case "MeshCertificate":
 		object, err := decode[v1alpha1.MeshCertificate](raw)
 		return validate.MeshCertificate(object, validate.CertificateOptions{

@@ -31,6 +31,13 @@ const (
 	// TLSModeMutual is the value of TLSModeLabel that says so.
 	TLSModeMutual = "mutual"
 
+	// ExportToAnnotation on a Service is the namespaces that see it, with commas between: names,
+	// "." for its own, "*" for all, "~" for none. Absent: all.
+	ExportToAnnotation = GroupName + "/exportTo"
+	// SeesAnnotation on a Namespace is the namespaces whose services its workloads' proxies are
+	// told of, in the same form. Absent: as the mesh's setting scope has it.
+	SeesAnnotation = GroupName + "/sees"
+
 	// RenewAnnotation, given a value that it did not have before, makes certificates be
 	// renewed now, at a pace that the limits allow: those of the ServiceAccount, Secret or
 	// MeshCertificate that has it. On mesh-root it starts the rotation of the root.

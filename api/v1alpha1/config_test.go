@@ -59,7 +59,7 @@ var _ = Describe("config/samples", func() {
 	It("are applied in one go, and taken out again", func() {
 		folder := filepath.Join("..", "..", "config", "samples")
 		kubectl("apply", "-k", folder)
-		Expect(kubectl("get", "-k", folder, "-o", "name")).To(HaveLen(7))
+		Expect(kubectl("get", "-k", folder, "-o", "name")).To(HaveLen(8))
 		kubectl("delete", "-k", folder)
 	})
 })

@@ -47,6 +47,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&Gateway{}, &GatewayList{},
 		&MeshCertificate{}, &MeshCertificateList{},
 		&RouteRule{}, &RouteRuleList{},
+		&ServiceEntry{}, &ServiceEntryList{},
 		&VirtualService{}, &VirtualServiceList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

@@ -27,6 +27,7 @@ var kinds = map[string]func() client.Object{
 	"gateway":         func() client.Object { return &meshv1alpha1.Gateway{} },
 	"meshcertificate": func() client.Object { return &meshv1alpha1.MeshCertificate{} },
 	"routerule":       func() client.Object { return &meshv1alpha1.RouteRule{} },
+	"serviceentry":    func() client.Object { return &meshv1alpha1.ServiceEntry{} },
 	"virtualservice":  func() client.Object { return &meshv1alpha1.VirtualService{} },
 }
 

@@ -136,3 +136,6 @@ func (o *Gateway) GetStatus() *Status { return &o.Status }
 
 // GetStatus returns the status to read or to fill in.
 func (o *RouteRule) GetStatus() *Status { return &o.Status }
+
+// GetStatus returns the status to read or to fill in.
+func (o *ServiceEntry) GetStatus() *Status { return &o.Status }

@@ -27,6 +27,7 @@ const (
 	KindVirtualService  = "VirtualService"
 	KindDestinationRule = "DestinationRule"
 	KindRouteRule       = "RouteRule"
+	KindServiceEntry    = "ServiceEntry"
 	KindGateway         = mesh.KindOfGateways
 )
 

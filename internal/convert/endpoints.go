@@ -43,6 +43,7 @@ func endpointsOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoin
 		Ready:       orElse(endpoint.Conditions.Ready, true),
 		Serving:     orElse(endpoint.Conditions.Serving, true),
 		Terminating: orElse(endpoint.Conditions.Terminating, false),
+		Hostname:    orElse(endpoint.Hostname, ""),
 		Locality:    mesh.Locality{Zone: orElse(endpoint.Zone, "")},
 		Node:        orElse(endpoint.NodeName, ""),
 	}

@@ -8,21 +8,20 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/internal/mesh"
 )
 
-// Service returns the mesh's value of a Service, nil for one that only names a host
-// elsewhere (ExternalName). Ports of other protocols than TCP are left out.
+// Service returns the mesh's value of a Service, nil for one that names a host elsewhere
+// (ExternalName) and has no port by which that is called. Ports of other protocols than TCP are left out.
 func Service(service *corev1.Service, options Options) *mesh.Service {
-	if service.Spec.Type == corev1.ServiceTypeExternalName {
-		return nil
-	}
 	value := &mesh.Service{
 		Origin:    origin(KindService, service),
 		Host:      mesh.ServiceHost(service.Name, service.Namespace, options.ClusterDomain),
 		Name:      service.Name,
 		Namespace: service.Namespace,
 		Headless:  service.Spec.ClusterIP == corev1.ClusterIPNone,
+		ExportTo:  exportTo(namespaces(service.Annotations[v1alpha1.ExportToAnnotation]), service.Namespace),
 	}
 	addresses := service.Spec.ClusterIPs
 	if len(addresses) == 0 {
@@ -42,6 +41,9 @@ func Service(service *corev1.Service, options Options) *mesh.Service {
 			Name: port.Name, Number: number, Protocol: protocolOf(port.AppProtocol, port.Name),
 		})
 	}
+	if service.Spec.Type == corev1.ServiceTypeExternalName && !isElsewhere(value, service, options) {
+		return nil
+	}
 	slices.SortStableFunc(value.Ports, func(a, b mesh.ServicePort) int { return cmp.Compare(a.Number, b.Number) })
 	value.Prefer = preferred(orElse(service.Spec.TrafficDistribution, ""))
 	return value
@@ -59,11 +61,38 @@ func preferred(distribution string) []string {
 	return nil
 }
 
+// isElsewhere makes a service a name for a host elsewhere, if it has ports by which it can be
+// called: another service of the mesh, or what the DNS finds.
+func isElsewhere(value *mesh.Service, service *corev1.Service, options Options) bool {
+	name := strings.ToLower(strings.TrimSuffix(service.Spec.ExternalName, "."))
+	value.Resolution = mesh.ByDNS
+	if strings.HasSuffix(name, ".svc."+cmp.Or(options.ClusterDomain, mesh.DefaultClusterDomain)) {
+		value.AliasOf = name
+	}
+	for _, port := range value.Ports {
+		one := mesh.Endpoint{PortName: port.Name, Port: port.Number, Ready: true, Serving: true, Name: name}
+		if address, err := netip.ParseAddr(name); err == nil {
+			one.Address, one.Name = address.Unmap(), ""
+		}
+		value.Endpoints = append(value.Endpoints, one)
+	}
+	return len(value.Ports) > 0
+}
+
+// namespaces reads a list with commas.
+func namespaces(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
 // Namespace returns the mesh's value of a Namespace.
 func Namespace(namespace *corev1.Namespace) *mesh.Namespace {
 	// What cannot be read is left out; controllers log MTLSMode's error.
 	mode, _ := MTLSMode(namespace.Annotations)
-	return &mesh.Namespace{Name: namespace.Name, Meshed: namespace.Labels[injectionLabel] == injectionEnabled, MTLS: mode}
+	return &mesh.Namespace{Name: namespace.Name, Meshed: namespace.Labels[injectionLabel] == injectionEnabled, MTLS: mode,
+		Sees: namespaces(namespace.Annotations[v1alpha1.SeesAnnotation])}
 }
 
 // protocols are the words for protocols in appProtocol, and in port names before the
@@ -79,8 +108,8 @@ var protocols = map[string]mesh.Protocol{
 
 	"tcp": mesh.TCP,
 	// TLS that is passed through.
-	"https": mesh.TCP,
-	"tls":   mesh.TCP,
+	"https": mesh.TLS,
+	"tls":   mesh.TLS,
 	// Others that Istio reads.
 	"mongo": mesh.TCP,
 	"mysql": mesh.TCP,

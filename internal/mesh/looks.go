@@ -93,7 +93,10 @@ func (l *LocalityPreference) keys() []string {
 
 // refreshLooks looks again at what is looked at of a host's callers.
 func (s *Store) refreshLooks(host string) {
-	service := s.services[host]
+	var service *Service
+	if claims := s.claims[host]; len(claims) > 0 {
+		service = claims[0]
+	}
 	ordering := Preference(service, Traffic{}).keys()
 	var choosing []string
 	for _, policy := range s.policyOf[host] {

@@ -15,6 +15,8 @@ const (
 	HTTP2 Protocol = "http2"
 	GRPC  Protocol = "grpc"
 	TCP   Protocol = "tcp"
+	// TLS is the application's own, which the server's name can be read of.
+	TLS Protocol = "tls"
 	// Unknown is that of a port of which nothing says the protocol. It is carried as TCP,
 	// or as HTTP where an intercepting proxy sees that a client speaks it.
 	Unknown Protocol = "unknown"
@@ -22,6 +24,9 @@ const (
 
 // IsHTTP reports whether requests on the port can be routed one by one.
 func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
+
+// IsBytes reports whether the port is said to speak something else than HTTP.
+func (p Protocol) IsBytes() bool { return p == TCP || p == TLS }
 
 // UsesHTTP2 reports whether connections to the port speak HTTP/2.
 func (p Protocol) UsesHTTP2() bool { return p == HTTP2 || p == GRPC }
@@ -43,6 +48,23 @@ type Service struct {
 	Prefer []string
 	// ExportTo are the namespaces that see the service; none stand for all.
 	ExportTo []string
+
+	// What follows is said by other objects than Kubernetes' Services.
+
+	// Resolution is how endpoints are found.
+	Resolution Resolution
+	// External services have no proxies of the mesh.
+	External bool
+	// Ranges are addresses that clients call the service at, beside others.
+	Ranges []netip.Prefix
+	// Endpoints are those that the object names, Selector the labels of workloads of its
+	// namespace that are others; nil selects none.
+	Endpoints []Endpoint
+	Selector  map[string]string
+	// SubjectAltNames are the names one of which servers must show.
+	SubjectAltNames []string
+	// AliasOf is the host of another service that this one is a name for; empty for none.
+	AliasOf string
 }
 
 // ServicePort is one port of a service.
@@ -51,7 +73,34 @@ type ServicePort struct {
 	Name     string
 	Number   uint16
 	Protocol Protocol
+	// TargetPort is that of endpoints which do not say; zero for Number.
+	TargetPort uint16
 }
+
+// Resolution is how a service's endpoints are found.
+type Resolution string
+
+// The resolutions.
+const (
+	// ByAddress is by addresses that are known.
+	ByAddress Resolution = ""
+	// ByDNS is by all addresses of names, ByOneOfDNS by whichever a name has at the moment.
+	ByDNS      Resolution = "DNS"
+	ByOneOfDNS Resolution = "DNS_ROUND_ROBIN"
+	// AsCalled is the address that the client called.
+	AsCalled Resolution = "NONE"
+)
+
+// Key tells the service from others that have its host.
+func (s *Service) Key() string {
+	if s.Name != "" {
+		return s.Host
+	}
+	return s.Host + "@" + s.Origin.Namespace + "/" + s.Origin.Name
+}
+
+// ByName reports whether the proxy itself finds endpoints, by names or by what was called.
+func (s *Service) ByName() bool { return s.Resolution != ByAddress }
 
 // Port returns the port with the number given.
 func (s *Service) Port(number uint16) (ServicePort, bool) {
@@ -68,7 +117,7 @@ func (s *Service) Port(number uint16) (ServicePort, bool) {
 func (s *Service) AliasesIn(namespace string) []string {
 	aliases := []string{s.Host}
 	qualified := s.Name + "." + s.Namespace
-	if strings.HasPrefix(s.Host, qualified+".svc.") {
+	if s.Name != "" && strings.HasPrefix(s.Host, qualified+".svc.") {
 		aliases = append(aliases, qualified+".svc", qualified)
 		if namespace == s.Namespace {
 			aliases = append(aliases, s.Name)
@@ -84,6 +133,9 @@ type Namespace struct {
 	Meshed bool
 	// MTLS is the mode of the namespace's workloads that name none.
 	MTLS MTLSMode
+	// Sees are the namespaces whose services its workloads are told of; none: as the mesh's
+	// settings have it.
+	Sees []string
 }
 
 // Locality is where something runs.
@@ -96,6 +148,10 @@ type Locality struct {
 // Endpoint is one address that serves a port of a service.
 type Endpoint struct {
 	Address netip.Addr
+	// Name is in place of Address: a DNS name, or unix:// and the path of a socket.
+	Name string
+	// Hostname is the label before the service's host that means this endpoint; empty for none.
+	Hostname string
 	// PortName is the name of the service's port that it serves.
 	PortName string
 	Port     uint16
@@ -107,12 +163,16 @@ type Endpoint struct {
 	Locality    Locality
 	// Node is the name of the machine; empty if it is not known.
 	Node string
+	// Weight is its share beside others; zero for 1.
+	Weight uint32
 	// Labels are those of the workload behind the address; subsets select by them.
 	Labels map[string]string
 	// Workload names the Pod behind the address; empty if there is none.
 	Workload NamespacedName
 	// MTLS is that workload's mode; empty if its proxy has no certificates.
-	MTLS MTLSMode
+	// Of one without a workload, Account is what it shows itself as.
+	MTLS    MTLSMode
+	Account NamespacedName
 }
 
 // Workload is a process with a proxy of its own: in Kubernetes, a Pod.

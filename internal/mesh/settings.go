@@ -2,6 +2,8 @@ package mesh
 
 import (
 	"cmp"
+	"reflect"
+	"slices"
 	"time"
 )
 
@@ -31,6 +33,10 @@ type Settings struct {
 	MaxConnectionAge time.Duration
 	// RootNamespace is the manager's: policies there apply where no nearer one does.
 	RootNamespace string
+	// RegistryOnly keeps proxies that intercept from calling what the mesh does not know.
+	RegistryOnly bool
+	// Scope is what Namespace.Sees is where a namespace does not say; none: all.
+	Scope []string
 }
 
 // WithDefaults returns the settings with nothing unset.
@@ -40,7 +46,30 @@ func (s Settings) WithDefaults() Settings {
 		MTLS:             cmp.Or(s.MTLS, MTLSPermissive),
 		MaxConnectionAge: cmp.Or(s.MaxConnectionAge, time.Hour),
 		RootNamespace:    s.RootNamespace,
+		RegistryOnly:     s.RegistryOnly,
+		Scope:            s.Scope,
 	}
+}
+
+// Sees returns the namespaces whose services a namespace's workloads are told of; none: all.
+func Sees(view View, namespace string) []string {
+	if namespace == "" {
+		return nil // nobody's
+	}
+	sees := view.Settings().Scope
+	if n := view.Namespace(namespace); n != nil && len(n.Sees) > 0 {
+		sees = n.Sees
+	}
+	if slices.Contains(sees, "*") {
+		return nil
+	}
+	own := slices.Index(sees, ".")
+	if own < 0 {
+		return sees
+	}
+	sees = slices.Clone(sees)
+	sees[own] = namespace
+	return sees
 }
 
 // ModeOf returns the mode that applies to a workload; none if its proxy has no certificates.
@@ -62,7 +91,7 @@ func modeOf(workload *Workload, namespace *Namespace, settings Settings) MTLSMod
 func (s *Store) SetSettings(settings Settings) {
 	s.mu.Lock()
 	defer s.release()
-	if s.settings.WithDefaults() == settings.WithDefaults() {
+	if reflect.DeepEqual(s.settings.WithDefaults(), settings.WithDefaults()) {
 		return
 	}
 	rootStays := s.settings.RootNamespace == settings.RootNamespace

@@ -15,10 +15,15 @@ type Store struct {
 
 	settings   Settings
 	namespaces map[string]*Namespace
-	services   map[string]*Service
+	claims     map[string][]*Service // host → the services that have it, the one that wins first
+	byKey      map[string]*Service
+	entries    map[ObjectID][]*Service
+	addressed  map[netip.Addr][]*Service
+	selecting  map[string]map[string]*Service // namespace → key → service that selects workloads
+	ports      map[uint16]hostSet             // port → hosts that are called by it alone
 	named      map[NamespacedName]*Service
 	ranges     []netip.Prefix
-	slices     map[string]map[string][]Endpoint // host → slice name → endpoints as observed
+	slices     map[string]map[string][]Endpoint // service's key → slice name → endpoints as observed
 	workloads  map[NamespacedName]*Workload
 
 	said      map[ObjectID]*RouteTable
@@ -37,6 +42,7 @@ type Store struct {
 	labelled    labelIndex
 	serving     map[NamespacedName][]ServingPort
 	accounts    map[string][]NamespacedName            // host → service accounts of its endpoints
+	hostnames   map[string][]string                    // host → names of single endpoints
 	hostsOf     map[NamespacedName]map[string]struct{} // workload → hosts whose endpoints name it
 	sources     hostSet                                // hosts whose routes look at the caller
 	routed      hostSet
@@ -66,7 +72,12 @@ const DeletedGeneration int64 = -1
 func NewStore() *Store {
 	return &Store{
 		namespaces:       map[string]*Namespace{},
-		services:         map[string]*Service{},
+		claims:           map[string][]*Service{},
+		byKey:            map[string]*Service{},
+		entries:          map[ObjectID][]*Service{},
+		addressed:        map[netip.Addr][]*Service{},
+		selecting:        map[string]map[string]*Service{},
+		ports:            map[uint16]hostSet{},
 		named:            map[NamespacedName]*Service{},
 		slices:           map[string]map[string][]Endpoint{},
 		workloads:        map[NamespacedName]*Workload{},
@@ -81,6 +92,7 @@ func NewStore() *Store {
 		looks:            map[string]Looks{},
 		serving:          map[NamespacedName][]ServingPort{},
 		accounts:         map[string][]NamespacedName{},
+		hostnames:        map[string][]string{},
 		hostsOf:          map[NamespacedName]map[string]struct{}{},
 		gateways:         map[ObjectID]*Gateway{},
 		bound:            map[string][]*RouteTable{},
@@ -125,7 +137,7 @@ func (s *Store) SetNamespace(namespace *Namespace) {
 	s.mu.Lock()
 	defer s.release()
 	before := s.namespaces[namespace.Name]
-	if before != nil && *before == *namespace {
+	if reflect.DeepEqual(before, namespace) {
 		return
 	}
 	s.namespaces[namespace.Name] = namespace
@@ -157,44 +169,6 @@ func (s *Store) namespaceChanged(before, after *Namespace) {
 	}
 }
 
-// SetService adds or replaces the service of a host.
-func (s *Store) SetService(service *Service) {
-	s.mu.Lock()
-	defer s.release()
-	before := s.services[service.Host]
-	if reflect.DeepEqual(before, service) {
-		return
-	}
-	s.services[service.Host] = service
-	s.nameService(before, service)
-	s.serviceChanged(service.Host)
-}
-
-// DeleteService removes the service of a host.
-func (s *Store) DeleteService(host string) {
-	s.mu.Lock()
-	defer s.release()
-	if before, found := s.services[host]; found {
-		delete(s.services, host)
-		s.nameService(before, nil)
-		s.serviceChanged(host)
-	}
-}
-
-// nameService keeps the index by namespace and name.
-func (s *Store) nameService(before, after *Service) {
-	if before != nil {
-		name := NamespacedName{before.Namespace, before.Name}
-		delete(s.named, name)
-		s.mark(KindServiceName, name.String())
-	}
-	if after != nil {
-		name := NamespacedName{after.Namespace, after.Name}
-		s.named[name] = after
-		s.mark(KindServiceName, name.String())
-	}
-}
-
 // SetServiceRanges sets the ranges that services get their addresses from.
 func (s *Store) SetServiceRanges(ranges []netip.Prefix) {
 	s.mu.Lock()
@@ -208,24 +182,16 @@ func (s *Store) SetServiceRanges(ranges []netip.Prefix) {
 	}
 }
 
-func (s *Store) serviceChanged(host string) {
-	s.mark(KindService, host)
-	s.mark(KindServices, "")
-	s.refreshNarrow(host)
-	s.refreshLooks(host)
-	for _, endpoints := range s.slices[host] {
-		for i := range endpoints {
-			s.refreshServing(endpoints[i].Workload)
-		}
-	}
-}
-
 // SetEndpoints adds or replaces the endpoints that one slice holds for a host; none
 // removes the slice. The labels and the locality of an endpoint that names a workload
 // are taken from that workload, as far as it is known.
 func (s *Store) SetEndpoints(host, slice string, endpoints []Endpoint) {
 	s.mu.Lock()
 	defer s.release()
+	s.setEndpoints(host, slice, endpoints)
+}
+
+func (s *Store) setEndpoints(host, slice string, endpoints []Endpoint) {
 	before := s.slices[host][slice]
 	if reflect.DeepEqual(before, endpoints) || len(before) == 0 && len(endpoints) == 0 {
 		return
@@ -254,6 +220,7 @@ func (s *Store) SetEndpoints(host, slice string, endpoints []Endpoint) {
 		s.refreshServing(workload)
 	}
 	s.refreshAccounts(host)
+	s.refreshHostnames(host)
 }
 
 // refreshAccounts recomputes whom a caller of the host may find there. Endpoints that are
@@ -264,6 +231,9 @@ func (s *Store) refreshAccounts(host string) {
 		for i := range endpoints {
 			if w := s.workloads[endpoints[i].Workload]; w != nil && w.HasCertificates {
 				accounts = append(accounts, NamespacedName{w.Namespace, w.ServiceAccount})
+			}
+			if endpoints[i].MTLS != "" {
+				accounts = append(accounts, endpoints[i].Account)
 			}
 		}
 	}
@@ -306,7 +276,7 @@ func (s *Store) refreshServing(workload NamespacedName) {
 	}
 	var ports []ServingPort
 	for _, host := range slices.Sorted(maps.Keys(s.hostsOf[workload])) {
-		service := s.services[host]
+		service := s.byKey[host]
 		if service == nil {
 			continue
 		}
@@ -317,7 +287,7 @@ func (s *Store) refreshServing(workload NamespacedName) {
 				}
 				for _, port := range service.Ports {
 					if port.Name == e.PortName {
-						ports = append(ports, ServingPort{Host: host, Port: port, TargetPort: e.Port})
+						ports = append(ports, ServingPort{Host: service.Host, Port: port, TargetPort: e.Port})
 					}
 				}
 			}
@@ -361,6 +331,7 @@ func (s *Store) DeleteWorkload(key NamespacedName) {
 
 func (s *Store) workloadChanged(key NamespacedName, before, after *Workload) {
 	s.mark(KindWorkload, key.String())
+	s.selectWorkload(key, after)
 	s.gatewayWorkloadChanged(key, before, after)
 	sameEndpoints := before != nil && after != nil && before.Locality == after.Locality && before.Node == after.Node && before.MTLS == after.MTLS &&
 		before.HasCertificates == after.HasCertificates && before.Gateway == after.Gateway && before.ServiceAccount == after.ServiceAccount &&

@@ -21,7 +21,8 @@ func origin(kind, name string, created int64) mesh.Origin {
 }
 
 func service(name string, ports ...uint16) *mesh.Service {
-	s := &mesh.Service{Origin: origin("Service", name, 1), Host: host(name), Name: name, Namespace: "default"}
+	s := &mesh.Service{Origin: origin("Service", name, 1), Host: host(name), Name: name, Namespace: "default",
+		Addresses: []netip.Addr{netip.MustParseAddr("10.96.0.1")}}
 	for _, port := range ports {
 		s.Ports = append(s.Ports, mesh.ServicePort{Name: "http", Number: port, Protocol: mesh.HTTP})
 	}
@@ -53,6 +54,7 @@ func TestServiceChanges(t *testing.T) {
 	g, store := NewWithT(t), mesh.NewStore()
 	all := []mesh.Key{
 		{Kind: mesh.KindService, Name: host("reviews")}, {Kind: mesh.KindServices}, {Kind: mesh.KindServiceName, Name: "default/reviews"},
+		{Kind: mesh.KindAddress, Name: "10.96.0.1"},
 	}
 	store.SetService(service("reviews", 9080))
 	g.Expect(taken(store)).To(Equal(all))

@@ -9,22 +9,6 @@ import (
 
 var _ View = (*Store)(nil)
 
-// Service implements View.
-func (s *Store) Service(host string) *Service {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.services[host]
-}
-
-// Services implements View.
-func (s *Store) Services() []*Service {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	all := slices.Collect(maps.Values(s.services))
-	slices.SortFunc(all, func(a, b *Service) int { return cmp.Compare(a.Host, b.Host) })
-	return all
-}
-
 // Endpoints implements View.
 func (s *Store) Endpoints(host string) []Endpoint {
 	s.mu.RLock()
@@ -47,11 +31,11 @@ func (s *Store) Endpoints(host string) []Endpoint {
 		}
 	}
 	slices.SortFunc(all, func(a, b Endpoint) int {
-		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.PortName, b.PortName))
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.PortName, b.PortName), cmp.Compare(a.Name, b.Name))
 	})
 	// Two slices may name one endpoint for a moment, while it moves between them.
 	return slices.CompactFunc(all, func(a, b Endpoint) bool {
-		return a.Address == b.Address && a.Port == b.Port && a.PortName == b.PortName
+		return a.Address == b.Address && a.Port == b.Port && a.PortName == b.PortName && a.Name == b.Name
 	})
 }
 

@@ -50,6 +50,14 @@ const (
 	KindGatewayWorkloads
 	// KindCredential is what one Secret holds for TLS.
 	KindCredential
+	// KindAddress is the services that have one address.
+	KindAddress
+	// KindHostnames is the names of single endpoints of one service.
+	KindHostnames
+	// KindPorts is the set of ports that some services are called by alone; its name is empty.
+	// KindPortHosts is the hosts of those of one port.
+	KindPorts
+	KindPortHosts
 	// KindNarrowHosts is the set of hosts for which callers' namespaces matter; its name is
 	// empty.
 	KindNarrowHosts
@@ -71,15 +79,26 @@ type Key struct {
 // View is what translation may read of the mesh. Everything that it returns is
 // immutable and sorted, so that the same mesh gives the same bytes.
 type View interface {
-	// Service returns the service of a host, nil if there is none.
+	// Claims returns the services that have a host: Kubernetes' own first, then the oldest.
+	// ServiceFor tells which a caller gets.
+	Claims(host string) []*Service
+	// Service returns the first of Claims, nil if there is none.
 	Service(host string) *Service
-	// Services returns all services by host.
+	// Services returns one service of each host, the first of Claims, by host.
 	Services() []*Service
-	// Endpoints returns the endpoints of a service by address and port.
-	Endpoints(host string) []Endpoint
+	// Addressed returns the services that have an address, in the order of Claims.
+	Addressed(address netip.Addr) []*Service
+	// Ports returns the ports by which alone some services are called; PortHosts the hosts of
+	// those of one port.
+	Ports() []uint16
+	PortHosts(port uint16) []string
+	// Endpoints returns the endpoints of a service, by its key, by address and port.
+	Endpoints(key string) []Endpoint
+	// Hostnames returns the labels that mean single endpoints of a service, by its key.
+	Hostnames(key string) []string
 	// Accounts returns the service accounts as which the proxies behind a service's
-	// endpoints may show themselves; none if no proxy there has certificates.
-	Accounts(host string) []NamespacedName
+	// endpoints may show themselves, by its key; none if no proxy there has certificates.
+	Accounts(key string) []NamespacedName
 	// Routes returns the route tables that cover the host, seen by everybody or not: those
 	// that name it first, then those with longer wildcards, and the oldest first among these.
 	// Winners tells which apply.

@@ -104,15 +104,16 @@ func Winners(tables []*RouteTable, host, namespace string) []*RouteTable {
 // mesh's root namespace. What callers there say of all is no word of their own, so that they
 // have their own last. Nil for none.
 func PolicyFor(view View, host, caller string, labels map[string]string) *Policy {
+	service := ServiceFor(view.Claims(host), caller)
+	if service == nil {
+		return nil // there is nothing that it could be for
+	}
 	policies := view.Policies(host)
 	if len(policies) == 0 {
 		return nil
 	}
 	root := view.Settings().RootNamespace
-	order := []string{caller, homeOf(host), root}
-	if service := view.Service(host); service != nil {
-		order[1] = service.Namespace
-	}
+	order := []string{caller, service.Namespace, root}
 	if caller == root {
 		order = order[1:]
 	}
@@ -159,7 +160,7 @@ func (s *Store) markCovered(kind Kind, written string) {
 	if !IsWildcard(written) {
 		return
 	}
-	for host := range s.services {
+	for host := range s.claims {
 		if Covers(written, host) {
 			s.mark(kind, host)
 		}
@@ -177,9 +178,9 @@ func (s *Store) markCovered(kind Kind, written string) {
 func (s *Store) refreshNarrow(host string) {
 	home := homeOf(host)
 	narrow := false
-	if service := s.services[host]; service != nil {
+	for _, service := range s.claims[host] {
 		home = service.Namespace
-		narrow = len(service.ExportTo) > 0
+		narrow = len(service.ExportTo) > 0 || len(s.claims[host]) > 1
 	}
 	for _, table := range s.byHost[host] {
 		narrow = narrow || len(table.ExportTo) > 0

@@ -197,6 +197,23 @@ func PolicyPort(object mesh.ObjectID, path, host string, port uint16, known []st
 		fmt.Sprintf("host %s has no port %d", host, port), "use one of "+strings.Join(known, ", ")+", or remove the entry")
 }
 
+// HostTaken says that a host or an address is another object's (FL0150).
+func HostTaken(object mesh.ObjectID, path, what string, holder mesh.ObjectID) Finding {
+	return codeHostTaken.finding(object, path, fmt.Sprintf("%s belongs to %s", what, holder), "remove it from one of the two, or export them to different namespaces")
+}
+
+// NothingSelected says that no Pod is behind a host (FL0151).
+func NothingSelected(object mesh.ObjectID, path, host string) Finding {
+	return codeNothingSelected.finding(object, path,
+		fmt.Sprintf("no Pod of namespace %s is selected to serve %s", object.Namespace, host), "correct the labels; until then calls are answered 503")
+}
+
+// NotTold says that connections to a host look like others (FL0152).
+func NotTold(object mesh.ObjectID, path, host string, port uint16, other string) Finding {
+	return codeNotTold.finding(object, path,
+		fmt.Sprintf("connections to port %d of %s cannot be told from those to %s", port, host, other), "give the host addresses, or another port")
+}
+
 // Refused says that a proxy refused a resource that was made of the object, in its own words, and
 // what is meanwhile (FL0160).
 func Refused(object mesh.ObjectID, resource, node, words, meanwhile string) Finding {

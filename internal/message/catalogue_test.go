@@ -53,9 +53,12 @@ var findings = map[string]message.Finding{
 	"DelegateOutside":  message.DelegateOutside(object, "spec.a", object),
 	"RuleClaimed":      message.RuleClaimed(object, "spec.a", "reviews.prod.svc.cluster.local", object),
 
-	"PolicyUnfit": message.PolicyUnfit(object, "spec.a", "reviews.prod.svc.cluster.local", 9000, "a port that speaks HTTP"),
-	"PolicyPort":  message.PolicyPort(object, "spec.a", "reviews.prod.svc.cluster.local", 9, []string{"80"}),
-	"Refused":     message.Refused(object, "spec.a", "prod/front", "it is too large.", "it is left out"),
+	"PolicyUnfit":     message.PolicyUnfit(object, "spec.a", "reviews.prod.svc.cluster.local", 9000, "a port that speaks HTTP"),
+	"PolicyPort":      message.PolicyPort(object, "spec.a", "reviews.prod.svc.cluster.local", 9, []string{"80"}),
+	"HostTaken":       message.HostTaken(object, "spec.a", "pay.example.com", object),
+	"NothingSelected": message.NothingSelected(object, "spec.a", "pay.example.com"),
+	"NotTold":         message.NotTold(object, "spec.a", "pay.example.com", 80, "a.example.com"),
+	"Refused":         message.Refused(object, "spec.a", "prod/front", "it is too large.", "it is left out"),
 
 	"Claimed":                    message.Claimed(object, "spec.a", "fairlead.reviews", object),
 	"SecretNotOurs":              message.SecretNotOurs(object, "spec.a", "fairlead.reviews"),

@@ -185,6 +185,24 @@ var (
 		Cause: "`portLevelSettings` name a port that no Service of the host has: the settings apply to nothing. Ports are the Service's, not the Pod's.",
 		Fix:   "Correct the number, or remove the entry.",
 	}
+	codeHostTaken = Entry{
+		Code: "FL0150", Reason: ReasonHostConflict, Topic: Advice,
+		Title: "a host or an address belongs to another object",
+		Cause: "A ServiceEntry adds a host that a Service or an older ServiceEntry has, one that clients call a Service by (`reviews.prod`), or an address that an older one has for the same port. Whoever sees the other one gets that; callers of a ServiceEntry's own namespace get their own host.",
+		Fix:   "Remove the host or the address from one of the two, or export them to different namespaces by `exportTo`.",
+	}
+	codeNothingSelected = Entry{
+		Code: "FL0151", Reason: ReasonHostNotFound, Topic: References,
+		Title: "a selector selects nothing",
+		Cause: "No Pod of the ServiceEntry's namespace has all labels of `workloadSelector`. Calls are answered 503 until there is one.",
+		Fix:   "Correct the labels, or start the Pods.",
+	}
+	codeNotTold = Entry{
+		Code: "FL0152", Reason: ReasonHostConflict, Topic: Advice,
+		Title: "connections to a host cannot be told from others",
+		Cause: "The host has no addresses, and its port speaks neither HTTP nor TLS, so that nothing in a connection says whom it is for. One such host can have a port for itself; another one has this port already. Proxies that are called by address are not concerned.",
+		Fix:   "Give the host `addresses`, or another port.",
+	}
 	codeRefused = Entry{
 		Code: "FL0160", Reason: ReasonRejected, Topic: Delivery,
 		Title: "a proxy refused what was made of the object",
@@ -226,6 +244,7 @@ func Catalogue() []Entry {
 		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
 		codeUnreachable, codeDelegate, codeDelegateOutside, codeRuleClaimed,
 		codePolicyUnfit, codePolicyPort,
+		codeHostTaken, codeNothingSelected, codeNotTold,
 		codeRefused,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,
 	}

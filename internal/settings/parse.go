@@ -20,7 +20,11 @@ type file struct {
 	TrustDomain      string             `json:"trustDomain"`
 	MTLS             mesh.MTLSMode      `json:"mtls"`
 	MaxConnectionAge *v1alpha1.Duration `json:"maxConnectionAge"`
-	Certificates     struct {
+	Outbound         struct {
+		Mode string `json:"mode"`
+	} `json:"outboundTrafficPolicy"`
+	Scope        []string `json:"scope"`
+	Certificates struct {
 		TimeZone     string                    `json:"timeZone"`
 		SecretPrefix string                    `json:"secretPrefix"`
 		Duration     *v1alpha1.Duration        `json:"duration"`
@@ -34,6 +38,8 @@ type file struct {
 }
 
 var (
+	// What a scope lists.
+	namespaces = regexp.MustCompile(`^([.*]|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$`)
 	// A Secret's name is the prefix, a dot and a service account's name.
 	prefixes   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	modes      = []mesh.MTLSMode{mesh.MTLSStrict, mesh.MTLSPermissive, mesh.MTLSDisable}
@@ -113,8 +119,25 @@ func (r *reader) settings(written *file) *Settings {
 		r.fault("mtls", fmt.Sprintf("%q is not a mode", s.MTLS), "write STRICT, PERMISSIVE or DISABLE")
 	}
 	s.MaxConnectionAge = r.duration("maxConnectionAge", written.MaxConnectionAge, time.Second, s.MaxConnectionAge)
+	r.outbound(written, s)
 	r.certificates(written, &s.Certificates)
 	return s
+}
+
+func (r *reader) outbound(written *file, s *Settings) {
+	switch mode := written.Outbound.Mode; mode {
+	case "", "ALLOW_ANY":
+	case "REGISTRY_ONLY":
+		s.RegistryOnly = true
+	default:
+		r.fault("outboundTrafficPolicy.mode", fmt.Sprintf("%q is not a mode", mode), "write ALLOW_ANY or REGISTRY_ONLY")
+	}
+	for i, namespace := range written.Scope {
+		if !namespaces.MatchString(namespace) {
+			r.fault(fmt.Sprintf("scope[%d]", i), fmt.Sprintf("%q is not a namespace", namespace), `write namespaces, "." for a workload's own, or "*" for all`)
+		}
+	}
+	s.Scope = written.Scope
 }
 
 func (r *reader) certificates(written *file, c *Certificates) {

@@ -26,16 +26,19 @@ const silence = 100 * time.Millisecond
 //
 // They take the place of kube-proxy's rules for these addresses: nothing is bound.
 func (b *build) addresses() {
-	service := b.view.Service(b.unit.Host)
+	service := b.service(b.unit.Host)
 	if service == nil {
 		return
 	}
 	for _, port := range service.Ports {
-		if port.Protocol.IsHTTP() {
-			continue
+		if service.Headless && !port.Protocol.IsHTTP() {
+			b.endpointListeners(service, port)
+		}
+		if port.Protocol.IsHTTP() && service.Name != "" {
+			continue // found by the ranges of services
 		}
 		for _, address := range service.Addresses {
-			if address.Is6() && !b.unit.IPv6 {
+			if address.Is6() && !b.unit.IPv6 || !b.holds(service, address, port.Number) {
 				continue
 			}
 			// Named by the address, since there can be only one of each.
@@ -55,6 +58,10 @@ func (b *build) addresses() {
 func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, filters []*listenerv3.Filter) *listenerv3.Listener {
 	listener := listenerOf(name, address, port.Number, corev3.TrafficDirection_OUTBOUND)
 	listener.BindToPort = wrapperspb.Bool(false)
+	if port.Protocol.IsHTTP() {
+		listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "http", Filters: httpChain(b.addressManager())}
+		return listener
+	}
 	listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: filters}
 	if port.Protocol == mesh.Unknown {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{

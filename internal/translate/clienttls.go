@@ -19,10 +19,15 @@ import (
 const systemRoots = "system-roots"
 
 // secure has connections of a target's cluster speak TLS as they should.
-func (b *build) secure(cluster *clusterv3.Cluster, t target) {
+func (b *build) secure(cluster *clusterv3.Cluster, service *mesh.Service, t target) {
 	tls := t.Traffic.TLS
-	accounts := b.view.Accounts(b.unit.Host)
-	able := b.unit.Certified && len(accounts) > 0
+	key := service.Key()
+	if service.AliasOf != "" {
+		key = service.AliasOf
+	}
+	accounts := b.view.Accounts(key)
+	able := b.unit.Certified && len(accounts) > 0 && !service.External
+	auto := &mesh.ClientTLS{Names: service.SubjectAltNames}
 	switch {
 	case tls.Own():
 		cluster.TransportSocket = b.clientTLS(t)
@@ -30,9 +35,11 @@ func (b *build) secure(cluster *clusterv3.Cluster, t target) {
 		cluster.TransportSocket = towards(accounts, b.view.Settings().TrustDomain, tls)
 	case t.Traffic.Mode() == mesh.TLSMesh:
 		cluster.TransportSocket = towardsNobody
+	case tls == nil && able && t.Direct:
+		cluster.TransportSocket = towards(accounts, b.view.Settings().TrustDomain, auto)
 	case tls == nil && able:
 		cluster.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{{
-			Name: "mutual", Match: mutualEndpoint, TransportSocket: towards(accounts, b.view.Settings().TrustDomain, nil),
+			Name: "mutual", Match: mutualEndpoint, TransportSocket: towards(accounts, b.view.Settings().TrustDomain, auto),
 		}}
 	}
 	if version := t.Traffic.ProxyProtocol; version > 0 {
@@ -49,7 +56,7 @@ func (b *build) clientTLS(t target) *corev3.TransportSocket {
 	common := &tlsv3.CommonTlsContext{}
 	context := &tlsv3.UpstreamTlsContext{CommonTlsContext: common, Sni: tls.SNI}
 	names := tls.Names
-	if t.Port.Protocol == mesh.TCP && tls.SNI == "" && !mesh.IsWildcard(b.unit.Host) {
+	if t.Port.Protocol.IsBytes() && tls.SNI == "" && !mesh.IsWildcard(b.unit.Host) {
 		context.Sni = b.unit.Host // there is no request that would name the server
 	}
 	if len(names) == 0 && context.Sni != "" {

@@ -28,6 +28,11 @@ type target struct {
 	Owners []mesh.ObjectID
 	// Traffic is what the host's policy says of it.
 	Traffic mesh.Traffic
+	// Hostname is that of the only endpoint, empty for all.
+	Hostname string
+	// Direct is set for what leads to the address that was called, of which it is known before
+	// that it takes mutual TLS.
+	Direct bool
 }
 
 // targets returns all clusters of a host: for each port one of all its endpoints, one
@@ -52,9 +57,10 @@ func (b *build) targets(service *mesh.Service) []target {
 				if b.labels[mesh.LabelMode] == mesh.ModeExplicit {
 					traffic = withoutPassthrough(traffic)
 				}
-				all = append(all, target{name, port, labels, append(owners, owner), traffic})
+				all = append(all, target{Name: name, Port: port, Labels: labels, Owners: append(owners, owner), Traffic: withNames(traffic, service.SubjectAltNames)})
 			}
 		}
+		first := len(all)
 		general := policy.For("", port.Number)
 		add("", nil, general)
 		for _, subset := range policy.Subsets {
@@ -63,6 +69,7 @@ func (b *build) targets(service *mesh.Service) []target {
 		for _, subset := range selected {
 			add(mesh.LabelText(subset.Labels), subset.Labels, general, subset.Selectors...)
 		}
+		all = append(all, b.podTargets(service, all[first])...)
 	}
 	return all
 }
@@ -70,14 +77,15 @@ func (b *build) targets(service *mesh.Service) []target {
 // clusters builds the clusters of the unit's host, and says what is wrong with its policies.
 func (b *build) clusters() {
 	host := b.unit.Host
-	service := b.view.Service(host)
+	service := b.service(host)
 	b.findPolicies(service)
 	if service == nil {
 		return
 	}
-	for _, t := range b.targets(service) {
+	for _, t := range b.clusterTargets(service) {
 		cluster := b.clusterOf(t)
-		b.secure(cluster, t)
+		b.secure(cluster, service, t)
+		b.resolved(cluster, service, t)
 		b.add(Resource{
 			TypeURL: ClusterType,
 			Name:    t.Name,

@@ -161,6 +161,12 @@ func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.F
 			if table != nil {
 				add(func(s *mesh.Store) { s.SetRouteTable(table) })
 			}
+		case "ServiceEntry":
+			entry, found := convert.Entry(decode[v1alpha1.ServiceEntry](tb, document), convert.Options{})
+			findings = append(findings, found...)
+			if entry != nil {
+				add(func(s *mesh.Store) { s.SetEntry(entry) })
+			}
 		case "DestinationRule":
 			policy, found := convert.Policy(decode[v1alpha1.DestinationRule](tb, document), convert.Options{})
 			findings = append(findings, found...)

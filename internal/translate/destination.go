@@ -36,7 +36,7 @@ func (p *portRoutes) destinationPort(d *mesh.Destination) (uint16, *message.Find
 	if wanted == 0 {
 		wanted = p.port
 	}
-	service := p.view.Service(d.Host)
+	service := p.serviceOf(d.Host)
 	if service == nil {
 		finding := message.HostNotFound(p.object, p.field(d, ".host"), d.Host)
 		return wanted, &finding

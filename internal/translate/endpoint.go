@@ -19,11 +19,14 @@ var mutualMetadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struc
 // endpoints builds the load assignments of the unit's host. Each of its clusters has
 // one, if only an empty one: Envoy waits for it before it uses the cluster.
 func (b *build) endpoints() {
-	service := b.view.Service(b.unit.Host)
-	if service == nil {
+	service := b.service(b.unit.Host)
+	if service == nil || service.ByName() {
 		return
 	}
-	all := b.view.Endpoints(service.Host)
+	all := b.view.Endpoints(service.Key())
+	if service.Selector != nil && len(all) == 0 {
+		b.find(message.NothingSelected(service.Origin.ObjectID, "spec.workloadSelector", service.Host))
+	}
 	for _, t := range b.targets(service) {
 		b.checkTLS(all, t)
 		if t.isPassthrough() {
@@ -61,7 +64,7 @@ func (b *build) checkTLS(all []mesh.Endpoint, t target) {
 
 // has reports whether an endpoint is one of the target's, if it is ready.
 func (t target) has(e mesh.Endpoint) bool {
-	return e.PortName == t.Port.Name && mesh.Selects(t.Labels, e.Labels)
+	return e.PortName == t.Port.Name && mesh.Selects(t.Labels, e.Labels) && (t.Hostname == "" || t.Hostname == e.Hostname)
 }
 
 // usable returns the endpoints of a target that are ready or, where none is, those that
@@ -107,11 +110,14 @@ func assignment(name string, groups []*group) *endpointv3.ClusterLoadAssignment 
 func lbEndpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
 	endpoint := &endpointv3.LbEndpoint{
 		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: socketAddress(mesh.LoopbackAddress(e.Address), e.Port),
+			Address: endpointAddress(e),
 		}},
 	}
 	if e.MTLS == mesh.MTLSStrict || e.MTLS == mesh.MTLSPermissive {
 		endpoint.Metadata = mutualMetadata
+	}
+	if e.Weight > 0 {
+		endpoint.LoadBalancingWeight = wrapperspb.UInt32(e.Weight)
 	}
 	return endpoint
 }

@@ -43,10 +43,10 @@ func (b *build) explicitListeners() {
 
 	for _, wanted := range workload.OutboundTCP {
 		name, cluster := ClusterName(wanted.Host, wanted.Port, ""), Resource{}
-		service := b.view.Service(wanted.Host)
+		service := b.service(wanted.Host)
 		if service != nil {
 			cluster.Owners = append(cluster.Owners, service.Origin.ObjectID)
-			if _, found := service.Port(wanted.Port); found {
+			if _, found := service.Port(wanted.Port); found && sees(b.view, b.unit.Namespace, b.view.Service(wanted.Host)) {
 				cluster.Requires = append(cluster.Requires, name)
 			}
 		}

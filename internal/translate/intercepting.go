@@ -29,6 +29,8 @@ const (
 const (
 	outboundPassthrough = "outbound-passthrough"
 	inboundPassthrough  = "inbound-passthrough"
+	// outboundBlackhole leads nowhere: connections are closed.
+	outboundBlackhole = "outbound-blackhole"
 )
 
 // destinationHeader carries the address that was called to where the scope of a request
@@ -65,9 +67,12 @@ func (b *build) interceptingListeners() {
 		}}
 	}
 	outbound.DefaultFilterChain = &listenerv3.FilterChain{
-		Name: "passthrough", Filters: tcpChain("outbound_passthrough", outboundPassthrough),
+		Name: "passthrough", Filters: tcpChain("outbound_passthrough", b.unknown()),
 	}
-	b.add(Resource{TypeURL: ListenerType, Name: "outbound", Message: outbound, Requires: []string{outboundPassthrough}})
+	if b.unknown() == outboundBlackhole {
+		b.add(Resource{TypeURL: ClusterType, Name: outboundBlackhole, Message: blackhole()})
+	}
+	b.add(Resource{TypeURL: ListenerType, Name: "outbound", Message: outbound, Requires: []string{b.unknown()}})
 
 	served := b.interceptor("inbound", interceptInboundPort, corev3.TrafficDirection_INBOUND)
 	ports := parseInbound(b.unit.Inbound)
@@ -111,6 +116,9 @@ func (b *build) serviceRanges() []*corev3.CidrRange {
 	prefixes := b.view.ServiceRanges()
 	if len(prefixes) == 0 {
 		for _, service := range b.view.Services() {
+			if service.Name == "" {
+				continue // its addresses have listeners of their own
+			}
 			for _, address := range service.Addresses {
 				prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
 			}
@@ -123,12 +131,29 @@ func (b *build) serviceRanges() []*corev3.CidrRange {
 		if prefix.Addr().Is6() && !b.unit.IPv6 {
 			continue
 		}
-		ranges = append(ranges, &corev3.CidrRange{
-			AddressPrefix: prefix.Addr().String(),
-			PrefixLen:     wrapperspb.UInt32(uint32(prefix.Bits())),
-		})
+		ranges = append(ranges, cidrRange(prefix))
 	}
 	return ranges
+}
+
+func cidrRange(prefix netip.Prefix) *corev3.CidrRange {
+	return &corev3.CidrRange{AddressPrefix: prefix.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(prefix.Bits()))}
+}
+
+// unknown is the cluster to which connections go that are for nobody whom the mesh knows.
+func (b *build) unknown() string {
+	if b.view.Settings().RegistryOnly {
+		return outboundBlackhole
+	}
+	return outboundPassthrough
+}
+
+func blackhole() *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 outboundBlackhole,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(connectTimeout),
+	}
 }
 
 // interceptor takes what redirect rules lead to its port. IPv4 is always there, if only

@@ -48,8 +48,8 @@ type group struct {
 	weight    uint32
 }
 
-// groups puts endpoints together, the nearest first. A group's weight is the number of its
-// endpoints where nothing else is said.
+// groups puts endpoints together, the nearest first. A group's weight is the sum of those of
+// its endpoints where nothing else is said.
 func (p *preference) groups(endpoints []mesh.Endpoint) []*group {
 	type key struct {
 		priority int
@@ -62,7 +62,7 @@ func (p *preference) groups(endpoints []mesh.Endpoint) []*group {
 			byKey[k] = &group{priority: k.priority, locality: k.locality}
 		}
 		byKey[k].endpoints = append(byKey[k].endpoints, endpoints[i])
-		byKey[k].weight++
+		byKey[k].weight += max(endpoints[i].Weight, 1)
 	}
 	all := slices.SortedFunc(maps.Values(byKey), func(a, b *group) int {
 		return cmp.Or(cmp.Compare(a.priority, b.priority), compareLocalities(a.locality, b.locality))

@@ -20,6 +20,7 @@ type randomMesh struct {
 	workloads map[mesh.NamespacedName]*mesh.Workload
 	tables    map[mesh.ObjectID]*mesh.RouteTable
 	policies  map[mesh.ObjectID]*mesh.Policy
+	entries   map[mesh.ObjectID]*mesh.Entry
 	ranges    []netip.Prefix
 
 	namespaces map[string]*mesh.Namespace
@@ -30,6 +31,7 @@ func (m *randomMesh) forget() {
 	m.services, m.slices = map[string]*mesh.Service{}, map[string][]mesh.Endpoint{}
 	m.workloads, m.namespaces = map[mesh.NamespacedName]*mesh.Workload{}, map[string]*mesh.Namespace{}
 	m.tables, m.policies = map[mesh.ObjectID]*mesh.RouteTable{}, map[mesh.ObjectID]*mesh.Policy{}
+	m.entries = map[mesh.ObjectID]*mesh.Entry{}
 }
 
 // rebuilt returns a store with the same values, set in another order.
@@ -42,6 +44,9 @@ func (m *randomMesh) rebuilt() *mesh.Store {
 	}
 	for _, policy := range m.policies {
 		add(func() { store.SetPolicy(policy) })
+	}
+	for _, entry := range m.entries {
+		add(func() { store.SetEntry(entry) })
 	}
 	for _, service := range m.services {
 		add(func() { store.SetService(service) })
@@ -86,7 +91,7 @@ func (m *randomMesh) routedHost() string {
 
 // change lets one thing happen, and says what.
 func (m *randomMesh) change() string {
-	switch m.random.IntN(14) {
+	switch m.random.IntN(16) {
 	case 0, 1:
 		return m.changeService()
 	case 2, 3:
@@ -98,13 +103,15 @@ func (m *randomMesh) change() string {
 	case 9, 10:
 		return m.changePolicy()
 	case 11:
-		namespace := &mesh.Namespace{Name: pick(m, someNamespaces), MTLS: pick(m, someModes)}
+		namespace := &mesh.Namespace{Name: pick(m, someNamespaces), MTLS: pick(m, someModes), Sees: pick(m, [][]string{nil, nil, {"."}, {"prod"}})}
 		m.namespaces[namespace.Name] = namespace
 		m.store.SetNamespace(namespace)
 		return fmt.Sprintf("namespace %+v", namespace)
+	case 14, 15:
+		return m.changeEntry()
 	case 12:
 		m.settings = mesh.Settings{
-			RootNamespace: pick(m, []string{"", "prod"}), TrustDomain: pick(m, []string{"", "other"}), MTLS: pick(m, someModes), MaxConnectionAge: pick(m, []time.Duration{0, time.Minute}),
+			RootNamespace: pick(m, []string{"", "prod"}), RegistryOnly: m.random.IntN(2) == 0, TrustDomain: pick(m, []string{"", "other"}), MTLS: pick(m, someModes), MaxConnectionAge: pick(m, []time.Duration{0, time.Minute}),
 		}
 		m.store.SetSettings(m.settings)
 		return fmt.Sprintf("settings %+v", m.settings)
@@ -128,11 +135,14 @@ func (m *randomMesh) changeService() string {
 	service := &mesh.Service{
 		Origin: mesh.Origin{ObjectID: mesh.ObjectID{Kind: "Service", Namespace: namespace, Name: name}},
 		Host:   host, Name: name, Namespace: namespace, Prefer: pick(m, [][]string{nil, nil, {mesh.LabelRegion, mesh.LabelZone}}),
+		ExportTo: pick(m, someExports),
 	}
 	if m.random.IntN(4) != 0 {
 		// No two services have one address at a time.
 		part := byte(slices.Index(someNames, name)*2 + slices.Index(someNamespaces, namespace))
 		service.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 96, part, byte(m.random.IntN(250))})}
+	} else {
+		service.Headless = true
 	}
 	for i := range 1 + m.random.IntN(3) {
 		service.Ports = append(service.Ports, mesh.ServicePort{
@@ -144,13 +154,47 @@ func (m *randomMesh) changeService() string {
 	return fmt.Sprintf("service %+v", service)
 }
 
+func (m *randomMesh) changeEntry() string {
+	entry := &mesh.Entry{Origin: m.origin("ServiceEntry")}
+	if m.random.IntN(4) == 0 {
+		delete(m.entries, entry.Origin.ObjectID)
+		m.store.DeleteEntry(entry.Origin.ObjectID)
+		return "no " + entry.Origin.String()
+	}
+	service := &mesh.Service{
+		Origin: entry.Origin, Namespace: entry.Origin.Namespace, ExportTo: pick(m, someExports), External: m.random.IntN(2) == 0,
+		Host:       pick(m, []string{"shop.example", "*.example", "reviews.default", m.host()}),
+		Resolution: pick(m, []mesh.Resolution{mesh.ByAddress, mesh.ByDNS, mesh.AsCalled}),
+	}
+	for i := range 1 + m.random.IntN(2) {
+		service.Ports = append(service.Ports, mesh.ServicePort{
+			Name: fmt.Sprint("port-", i), Number: 80 + uint16(i), Protocol: pick(m, []mesh.Protocol{mesh.HTTP, mesh.TCP, mesh.TLS}),
+		})
+	}
+	switch m.random.IntN(4) {
+	case 0:
+		service.Addresses = []netip.Addr{netip.MustParseAddr(pick(m, []string{"192.0.2.1", "192.0.2.2"}))}
+	case 1:
+		service.Ranges = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	}
+	if service.Resolution == mesh.ByAddress && m.random.IntN(2) == 0 {
+		service.Selector = pick(m, someLabels)
+	} else {
+		service.Endpoints = []mesh.Endpoint{{Name: "a.example", PortName: "port-0", Port: 80, Ready: true, Serving: true}}
+	}
+	entry.Services = []*mesh.Service{service}
+	m.entries[entry.Origin.ObjectID] = entry
+	m.store.SetEntry(entry)
+	return fmt.Sprintf("entry %+v", service)
+}
+
 func (m *randomMesh) changeEndpoints() string {
 	host := m.host()
 	var endpoints []mesh.Endpoint
 	for i := range m.random.IntN(4) {
 		endpoint := mesh.Endpoint{
 			Address: netip.AddrFrom4([4]byte{198, 18, 0, byte(m.random.IntN(250))}), Port: 9080, PortName: fmt.Sprint("port-", i%2),
-			Ready: m.random.IntN(3) != 0, Serving: true, Terminating: m.random.IntN(2) == 0, Labels: pick(m, someLabels),
+			Hostname: pick(m, []string{"", "", "one"}), Ready: m.random.IntN(3) != 0, Serving: true, Terminating: m.random.IntN(2) == 0, Labels: pick(m, someLabels),
 		}
 		if m.random.IntN(2) == 0 {
 			endpoint.Workload = m.workloadName()

@@ -32,29 +32,22 @@ type hostRoutes struct {
 	callerNamespace string
 	callerLabels    map[string]string
 
-	// policy is build's.
-	policy func(host string) *mesh.Policy
-	find   func(message.Finding)
+	// policy and serviceOf are build's.
+	policy    func(host string) *mesh.Policy
+	serviceOf func(host string) *mesh.Service
+	find      func(message.Finding)
 }
 
 // routes builds the scopes and route configurations of the unit's host, one of each for
 // every port that it is called by.
 func (b *build) routes() {
-	r := &hostRoutes{
-		view:            b.view,
-		host:            b.unit.Host,
-		service:         b.view.Service(b.unit.Host),
-		callerNamespace: b.unit.Namespace,
-		callerLabels:    mesh.ParseLabelText(b.unit.SourceLabels),
-		policy:          b.policy,
-		find:            b.find,
-	}
-	tables := b.tables(r.host)
-	if len(tables) > 0 {
-		r.table = tables[0]
+	tables := b.tables(b.unit.Host)
+	r := b.hostRoutes(b.unit.Host, tables)
+	if r.table != nil {
 		b.findUnreachable(r.table)
 	}
 	b.findConflicts(tables)
+	b.findTaken(r.service)
 	r.findUnrouted()
 
 	for _, port := range b.calledPorts(r) {
@@ -74,6 +67,25 @@ func (b *build) routes() {
 			})
 		}
 	}
+	b.podScopes(r)
+}
+
+// hostRoutes returns the routing of a host, by the first of its tables.
+func (b *build) hostRoutes(host string, tables []*mesh.RouteTable) *hostRoutes {
+	r := &hostRoutes{
+		view:            b.view,
+		host:            host,
+		service:         b.service(host),
+		callerNamespace: b.unit.Namespace,
+		callerLabels:    mesh.ParseLabelText(b.unit.SourceLabels),
+		policy:          b.policy,
+		serviceOf:       b.service,
+		find:            b.find,
+	}
+	if len(tables) > 0 {
+		r.table = tables[0]
+	}
+	return r
 }
 
 // calledPorts returns the ports by which a host is called for HTTP. An intercepting
@@ -220,7 +232,9 @@ func (p *portRoutes) addDefault() {
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 		Timeout:          noTimeout,
 	}
-	p.hash(action, &mesh.Destination{Host: p.host, Port: p.port})
+	if p.service != nil && p.service.Host == p.host { // one Pod of it needs no choosing
+		p.hash(action, &mesh.Destination{Host: p.host, Port: p.port})
+	}
 	p.built = append(p.built, &routev3.Route{
 		Name:   "default",
 		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},

@@ -19,6 +19,9 @@ func (b *build) scopeKeys(r *hostRoutes, port mesh.ServicePort) []string {
 	}
 	var keys []string
 	for _, address := range r.service.Addresses {
+		if !b.holds(r.service, address, port.Number) {
+			continue
+		}
 		keys = append(keys, addressKey(address, port.Number))
 	}
 	return keys
@@ -33,11 +36,17 @@ func addressKey(address netip.Addr, port uint16) string {
 // request: every name of the host, each with its port; without one for port 80.
 func authorities(r *hostRoutes, namespace string, port uint16) []string {
 	names := []string{r.host}
-	if r.service != nil {
+	switch {
+	case r.service != nil && r.service.Name != "":
 		names = r.service.AliasesIn(namespace)
-	} else if mesh.IsWildcard(r.host) || shortName(r.view, r.host) != nil {
+	case mesh.IsWildcard(r.host) || shortName(r.view, r.host) != nil:
 		return nil
 	}
+	return keysOf(names, port)
+}
+
+// keysOf returns the authorities of names: with the port, and for port 80 without.
+func keysOf(names []string, port uint16) []string {
 	var keys []string
 	for _, name := range names {
 		keys = append(keys, RouteName(name, port))

@@ -56,7 +56,7 @@ func (b *build) clusterOf(t target) *clusterv3.Cluster {
 			}}
 		}
 	}
-	if t.Port.Protocol != mesh.TCP || traffic.Tunnel != nil {
+	if !t.Port.Protocol.IsBytes() || traffic.Tunnel != nil {
 		cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: packed(b.httpOptions(t))}
 	}
 	return cluster
@@ -115,7 +115,7 @@ func (b *build) httpOptions(t target) *upstreamhttpv3.HttpProtocolOptions {
 	if o := t.Traffic.Outliers; o != nil && len(o.Codes) > 0 {
 		options.OutlierDetection = &upstreamhttpv3.HttpProtocolOptions_OutlierDetection{ErrorMatcher: statusIn(o.Codes)}
 	}
-	if tls := t.Traffic.TLS; t.Port.Protocol != mesh.TCP && tls.Own() {
+	if tls := t.Traffic.TLS; !t.Port.Protocol.IsBytes() && tls.Own() {
 		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{
 			AutoSni: tls.SNI == "", AutoSanValidation: tls.SNI == "" && len(tls.Names) == 0 && !tls.SkipVerify,
 		}

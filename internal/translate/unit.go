@@ -2,7 +2,9 @@ package translate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strconv"
 
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
@@ -24,6 +26,9 @@ const (
 	// UnitAddresses is the listeners by which an intercepting proxy reaches one host's
 	// ports that are not HTTP, one for each address.
 	UnitAddresses
+	// UnitPort is the listener, and the routes, by which an intercepting proxy reaches the hosts
+	// of one port that have no address of their own; its number is the unit's host.
+	UnitPort
 )
 
 // Unit names the smallest piece that is translated again when something that it read
@@ -37,7 +42,8 @@ type Unit struct {
 	// name works there, or where routes look at callers; routes, clusters and endpoints have
 	// it where what a caller gets depends on it (mesh.View.NarrowHosts).
 	Namespace string
-	// Explicit is set for listeners and routes.
+	// Explicit is set for listeners and routes, and for clusters of headless services and of
+	// hosts that no Kubernetes Service has.
 	Explicit bool
 	// Workload names the workload of explicit listeners.
 	Workload string
@@ -88,13 +94,9 @@ func compareBool(a, b bool) int {
 // table or a policy names has units too, for what is to be said about it.
 func Units(view mesh.View, class Class) []Unit {
 	l := lister{view: view, class: class, narrow: view.NarrowHosts(), sources: view.SourceHosts(), looks: view.Looks()}
-	services := view.Services()
-	serviceHosts := make([]string, len(services))
-	namespaces := make(map[string]string, len(services))
-	for i, service := range services {
-		serviceHosts[i] = service.Host
-		namespaces[service.Host] = service.Namespace
-	}
+	services, known := l.services()
+	hosts := slices.Sorted(maps.Keys(known))
+	called := union(hosts, l.led(hosts)) // and those that their routes lead to
 
 	l.units = make([]Unit, 0, 4*len(services)+1)
 	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS, Transport: class.Transport}
@@ -102,26 +104,35 @@ func Units(view mesh.View, class Class) []Unit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
 	}
 	l.units = append(l.units, listeners)
-	for _, host := range union(serviceHosts, view.RoutedHosts()) {
-		l.addRoutes(host, namespaces[host])
+	for _, host := range union(hosts, view.RoutedHosts()) {
+		if service := services[host]; service == nil || known[host] != nil {
+			l.addRoutes(host, service)
+		}
 	}
-	for _, host := range union(serviceHosts, view.PolicyHosts()) {
-		looks := mesh.LooksAt(l.looks, host)
-		l.add(Unit{
-			Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport, SourceLabels: l.labels(looks.Choosing),
-		}, l.isNarrow(host))
-	}
-	for _, host := range serviceHosts {
-		looks := mesh.LooksAt(l.looks, host)
-		l.add(Unit{Kind: UnitEndpoints, Host: host, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
-	}
-	if !class.Explicit {
-		for _, host := range serviceHosts {
-			looks := mesh.LooksAt(l.looks, host)
+	for _, host := range union(called, view.PolicyHosts()) {
+		if service := services[host]; service == nil || known[host] != nil || slices.Contains(called, host) {
+			declared := service != nil && (service.Name == "" || service.Headless)
 			l.add(Unit{
-				Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport, SourceLabels: l.labels(looks.Choosing),
+				Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport,
+				Explicit: class.Explicit && declared, SourceLabels: l.labels(l.clusterKeys(service, host)),
 			}, l.isNarrow(host))
 		}
+	}
+	for _, host := range called {
+		if services[host] != nil {
+			looks := mesh.LooksAt(l.looks, host)
+			l.add(Unit{Kind: UnitEndpoints, Host: host, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
+		}
+	}
+	if !class.Explicit {
+		for _, host := range hosts {
+			certified := known[host].Headless && class.MTLS != ""
+			l.add(Unit{
+				Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport, Certified: certified,
+				SourceLabels: l.labels(mesh.LooksAt(l.looks, host).Choosing),
+			}, l.isNarrow(host))
+		}
+		l.addPorts(known)
 	}
 	return l.units
 }
@@ -132,7 +143,80 @@ type lister struct {
 	class           Class
 	narrow, sources []string
 	looks           map[string]mesh.Looks
-	units           []Unit
+	// scope is the namespaces whose services the class is told of; none: all.
+	scope []string
+	units []Unit
+}
+
+// services returns one service of each host, and of these those that the class is told of.
+func (l *lister) services() (all, known map[string]*mesh.Service) {
+	list := l.view.Services()
+	all = make(map[string]*mesh.Service, len(list))
+	for _, service := range list {
+		all[service.Host] = service
+	}
+	l.scope = mesh.Sees(l.view, l.class.Namespace)
+	if len(l.scope) == 0 {
+		return all, all
+	}
+	known = map[string]*mesh.Service{}
+	for host, service := range all {
+		if slices.Contains(l.scope, service.Namespace) {
+			known[host] = service
+		}
+	}
+	return all, known
+}
+
+// led returns the hosts that the routes of some lead to, as far as that matters.
+func (l *lister) led(hosts []string) []string {
+	if len(l.scope) == 0 {
+		return nil // they are all known
+	}
+	var led []string
+	for _, host := range hosts {
+		led = append(led, l.view.Destinations(host)...)
+	}
+	return sortedSet(led, cmp.Compare[string])
+}
+
+// clusterKeys returns the keys of labels by which callers get other clusters of a host: where
+// a cluster has its endpoints in itself, those by which they are ordered, too.
+func (l *lister) clusterKeys(service *mesh.Service, host string) []string {
+	looks := mesh.LooksAt(l.looks, host)
+	if service != nil && service.ByName() {
+		return slices.Concat(looks.Choosing, looks.Ordering)
+	}
+	return looks.Choosing
+}
+
+// addPorts adds the units of ports by which alone some hosts are called. The names of a
+// Service, and what a caller sees, depend on its namespace.
+func (l *lister) addPorts(known map[string]*mesh.Service) {
+	for _, number := range l.view.Ports() {
+		unit := Unit{Kind: UnitPort, Host: strconv.Itoa(int(number)), IPv6: l.class.IPv6, Transport: l.class.Transport}
+		depends := len(l.scope) > 0
+		var keys []string
+		for _, host := range l.view.PortHosts(number) {
+			service := known[host]
+			depends = depends || service != nil && service.Name != "" || l.dependsOnNamespace(host)
+			keys = append(keys, l.choosing(host)...)
+			if mesh.CoveredBy(l.sources, host) {
+				depends = true
+				keys = append(keys, sourceLabelKeys(l.view, host, l.class.Namespace)...)
+			}
+		}
+		if unit.SourceLabels = l.labels(keys); depends {
+			unit.Namespace = l.class.Namespace
+		}
+		l.units = append(l.units, unit)
+	}
+	slices.SortFunc(l.units, Unit.Compare)
+}
+
+// dependsOnNamespace reports whether a host's routes are other ones for other namespaces.
+func (l *lister) dependsOnNamespace(host string) bool {
+	return l.isNarrow(host) || len(l.narrow) > 0 && slices.ContainsFunc(l.view.Destinations(host), l.isNarrow)
 }
 
 // isNarrow reports whether what a caller gets of a host depends on its namespace.
@@ -163,21 +247,17 @@ func (l *lister) add(unit Unit, narrow bool) {
 }
 
 // addRoutes adds the unit of a host's routes. What a destination gets is part of them.
-func (l *lister) addRoutes(host, home string) {
+func (l *lister) addRoutes(host string, service *mesh.Service) {
 	unit := Unit{Kind: UnitRoutes, Host: host, Explicit: l.class.Explicit}
-	narrow := l.isNarrow(host)
-	if !narrow && len(l.narrow) > 0 {
-		narrow = slices.ContainsFunc(l.view.Destinations(host), l.isNarrow)
-	}
 	keys := l.choosing(host)
 	if mesh.CoveredBy(l.sources, host) {
 		unit.Namespace = l.class.Namespace
 		keys = append(keys, sourceLabelKeys(l.view, host, l.class.Namespace)...)
-	} else if l.class.Explicit && home == l.class.Namespace {
+	} else if l.class.Explicit && service != nil && service.Namespace == l.class.Namespace {
 		unit.Namespace = l.class.Namespace
 	}
 	unit.SourceLabels = l.labels(keys)
-	l.add(unit, narrow)
+	l.add(unit, l.dependsOnNamespace(host))
 }
 
 // choosing returns the keys of labels by which callers get other policies of a host, or of
@@ -227,6 +307,8 @@ func Translate(view mesh.View, unit Unit) Result {
 		b.endpoints()
 	case UnitAddresses:
 		b.addresses()
+	case UnitPort:
+		b.port()
 	}
 	return b.result()
 }

@@ -29,6 +29,7 @@ const (
 	kindDestinationRule = "DestinationRule"
 	kindRouteRule       = "RouteRule"
 	kindGateway         = "Gateway"
+	kindServiceEntry    = "ServiceEntry"
 	kindMeshCertificate = "MeshCertificate"
 )
 

@@ -20,6 +20,7 @@ var unimplemented = map[string][]string{
 		"spec.tcp",
 		"spec.tls",
 	},
+	kindServiceEntry: {"spec.endpoints[].network"},
 	kindGateway: {
 		"spec.servers[].defaultEndpoint",
 		"spec.servers[].port.targetPort",
@@ -59,6 +60,10 @@ var partial = map[string]map[string]string{
 		"spec.http[].match[].gateways[]": "only `mesh`",
 		"spec.hosts[]":                   "no IP addresses",
 	},
+	kindServiceEntry: {
+		"spec.ports[].protocol": "no `UDP`",
+		"spec.resolution":       "no `DYNAMIC_DNS`",
+	},
 	kindGateway: {
 		"spec.servers[].bind": "IP addresses; no Unix sockets",
 	},
@@ -78,6 +83,12 @@ var differences = map[string]map[string]string{
 		"spec.match.request.headers": "regular expressions are RE2; historically ECMAScript",
 		"spec.route":                 "applies to ports of HTTP. Weights are shares of their sum, which need not be 100",
 		"spec.websocketUpgrade":      "without, upgrades are let through, as a VirtualService does",
+	},
+	kindServiceEntry: {
+		"spec.endpoints[].serviceAccount": "acts where the endpoint has the label `mesh.fairlead.dev/tlsMode: mutual`, which is Istio's `security.istio.io/tlsMode: istio`",
+		"spec.hosts":                      "of two entries with one host, the caller's namespace has its own, and else the older is used; Istio merges them. A host of a Service stays the Service's",
+		"spec.resolution":                 "`NONE` for a proxy that is called by address means the address that the name has",
+		"spec.workloadSelector":           "selects Pods; there is no WorkloadEntry",
 	},
 	kindVirtualService: {
 		"spec.http[].corsPolicy":                 "refused beside `redirect` and `directResponse`, where Envoy, and so Istio, ignores it",

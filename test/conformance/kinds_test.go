@@ -38,6 +38,7 @@ var kinds = map[string]kind{
 			s.store.DeleteWorkload(mesh.NamespacedName{Namespace: o.Namespace, Name: o.Name})
 		}),
 
+	convert.KindServiceEntry:    ours(convert.Entry, (*mesh.Store).SetEntry, (*mesh.Store).DeleteEntry),
 	convert.KindVirtualService:  ours(convert.RouteTable, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),
 	convert.KindRouteRule:       ours(convert.RouteRule, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),
 	convert.KindDestinationRule: ours(convert.Policy, (*mesh.Store).SetPolicy, (*mesh.Store).DeletePolicy),
