@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gexec"
+	gomegatypes "github.com/onsi/gomega/types"
+
+	"fairlead.dev/fairlead/test/testenv"
+)
+
+// tasks is where the pages are.
+var tasks = filepath.Join(testenv.Root(), "docs", "tasks")
+
+// block is the commands of a page, with what they print.
+var block = regexp.MustCompile("(?s)```sh\n(.*?)```\n```text\n(.*?)```")
+
+// The pages of docs/tasks, in a shell of the mesh as they say: what each command prints is what
+// stands below it.
+var _ = Describe("The page of a task", Ordered, func() {
+	pages, err := filepath.Glob(filepath.Join(tasks, "*.md"))
+	if err != nil {
+		panic(err)
+	}
+
+	BeforeAll(func() {
+		session := fairlead.kubectl("apply", "-f", filepath.Join(tasks, "services.yaml"))
+		Eventually(session).Should(gexec.Exit(0))
+		DeferCleanup(func() { Eventually(fairlead.kubectl("delete", "-f", filepath.Join(tasks, "services.yaml"))).Should(gexec.Exit(0)) })
+		for _, name := range []string{"reviews-v1", "reviews-v2", "ratings-v1"} {
+			service, version, _ := strings.Cut(name, "-")
+			run := launch(name, exec.Command(program("fairlead"), "run", "--data", fairlead.data, "--name", name,
+				"--labels", "app="+service+",version="+version, "--port", "9080", "--",
+				program("demo-app"), "--service", service, "--version", version))
+			DeferCleanup(func() { run.Terminate().Wait(patience) })
+			w := &workload{name: name, mesh: fairlead, session: run}
+			w.awaitReady()
+		}
+	})
+
+	for _, page := range pages {
+		name := filepath.Base(page)
+		text, err := os.ReadFile(page)
+		if err != nil {
+			panic(err)
+		}
+		blocks := block.FindAllStringSubmatch(string(text), -1)
+		if len(blocks) == 0 {
+			continue
+		}
+		It(name+" says what happens", func() {
+			for _, block := range blocks {
+				Expect(shell(block[1])).To(printed(block[2]), "%s", block[1])
+			}
+		})
+	}
+})
+
+func program(name string) string { return filepath.Join(programs(), name) }
+
+// shell runs commands as a workload of the mesh, and returns what they print.
+func shell(commands string) string {
+	GinkgoHelper()
+	kubernetes, err := testenv.KubernetesPrograms()
+	Expect(err).NotTo(HaveOccurred())
+	output := filepath.Join(GinkgoT().TempDir(), "output")
+	command := exec.Command(program("fairlead"), "run", "--data", fairlead.data, "--name", "shell", "--labels", "app=shell", "--",
+		"bash", "-euo", "pipefail", "-c", "exec >"+output+"\n"+commands)
+	command.Dir = testenv.Root()
+	command.Env = append(os.Environ(), "KUBECONFIG="+fairlead.kubeconfig(), "PATH="+kubernetes+":"+os.Getenv("PATH"))
+	session := launch("shell", command)
+	Eventually(session, 2*time.Minute).Should(gexec.Exit(0), "%s", commands)
+	text, err := os.ReadFile(output)
+	Expect(err).NotTo(HaveOccurred())
+	return string(text)
+}
+
+// printed matches what a page says, in which "…" stands for anything within a line.
+func printed(expected string) gomegatypes.GomegaMatcher {
+	return MatchRegexp("^" + strings.ReplaceAll(regexp.QuoteMeta(expected), "…", ".*") + "$")
+}
