@@ -5,8 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -33,7 +33,9 @@ var _ = Describe("The page of a task", Ordered, func() {
 	BeforeAll(func() {
 		session := fairlead.kubectl("apply", "-f", filepath.Join(tasks, "services.yaml"))
 		Eventually(session).Should(gexec.Exit(0))
-		DeferCleanup(func() { Eventually(fairlead.kubectl("delete", "-f", filepath.Join(tasks, "services.yaml"))).Should(gexec.Exit(0)) })
+		DeferCleanup(func() {
+			Eventually(fairlead.kubectl("delete", "-f", filepath.Join(tasks, "services.yaml"))).Should(gexec.Exit(0))
+		})
 		for _, name := range []string{"reviews-v1", "reviews-v2", "ratings-v1"} {
 			service, version, _ := strings.Cut(name, "-")
 			run := launch(name, exec.Command(program("fairlead"), "run", "--data", fairlead.data, "--name", name,
@@ -56,8 +58,9 @@ var _ = Describe("The page of a task", Ordered, func() {
 			continue
 		}
 		It(name+" says what happens", func() {
-			for _, block := range blocks {
-				Expect(shell(block[1])).To(printed(block[2]), "%s", block[1])
+			outputs := shell(blocks)
+			for i, block := range blocks {
+				Expect(outputs[i]).To(printed(block[2]), "%s", block[1])
 			}
 		})
 	}
@@ -65,21 +68,29 @@ var _ = Describe("The page of a task", Ordered, func() {
 
 func program(name string) string { return filepath.Join(programs(), name) }
 
-// shell runs commands as a workload of the mesh, and returns what they print.
-func shell(commands string) string {
+// shell runs the commands of a page as a workload of the mesh, and returns what each block prints.
+func shell(blocks [][]string) []string {
 	GinkgoHelper()
 	kubernetes, err := testenv.KubernetesPrograms()
 	Expect(err).NotTo(HaveOccurred())
-	output := filepath.Join(GinkgoT().TempDir(), "output")
+	folder, script := GinkgoT().TempDir(), ""
+	output := func(i int) string { return filepath.Join(folder, strconv.Itoa(i)) }
+	for i, block := range blocks {
+		script += "exec >" + output(i) + "\n" + block[1]
+	}
 	command := exec.Command(program("fairlead"), "run", "--data", fairlead.data, "--name", "shell", "--labels", "app=shell", "--",
-		"bash", "-euo", "pipefail", "-c", "exec >"+output+"\n"+commands)
+		"bash", "-euo", "pipefail", "-c", script)
 	command.Dir = testenv.Root()
 	command.Env = append(os.Environ(), "KUBECONFIG="+fairlead.kubeconfig(), "PATH="+kubernetes+":"+os.Getenv("PATH"))
 	session := launch("shell", command)
-	Eventually(session, 2*time.Minute).Should(gexec.Exit(0), "%s", commands)
-	text, err := os.ReadFile(output)
-	Expect(err).NotTo(HaveOccurred())
-	return string(text)
+	Eventually(session, 2*patience).Should(gexec.Exit(0), "%s", script)
+	outputs := make([]string, len(blocks))
+	for i := range blocks {
+		text, err := os.ReadFile(output(i))
+		Expect(err).NotTo(HaveOccurred())
+		outputs[i] = string(text)
+	}
+	return outputs
 }
 
 // printed matches what a page says, in which "…" stands for anything within a line.
