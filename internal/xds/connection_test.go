@@ -55,6 +55,21 @@ func TestAReconnectedProxyIsSentOnlyWhatItDoesNotHave(t *testing.T) {
 	p.nothing(xds.ClusterType)
 }
 
+// Envoy tells of its types in an order of its own. What comes last and needs no answer counts, too.
+func TestAReconnectedProxyThatTellsLastOfItsRoutesRunsThem(t *testing.T) {
+	b := newBench(t)
+	r := b.route("r", "1", nil, reviews)
+	b.publish(map[mesh.ObjectID]int64{reviews: 1}, []*xds.Resource{b.scope("r"), r})
+	p := b.connect("default/front", true)
+	for _, typeURL := range []string{xds.ClusterType, xds.ListenerType, xds.ScopeType} {
+		p.subscribe(typeURL)
+	}
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 0, 0, 0}))
+	p.send(xds.RouteType, "", "", []string{"r"}, nil, map[string]string{"r": r.Hash})
+	b.g.Eventually(b.counts(reviews)).Should(Equal([]int{1, 1, 0, 0}))
+	p.nothing(xds.RouteType)
+}
+
 func TestAClusterStaysWhileARouteFromBeforeTheStreamMayNeedIt(t *testing.T) {
 	b := newBench(t)
 	b.publish(nil, []*xds.Resource{b.cluster("c2", ""), b.endpoints("c2", ""), b.scope("r"), b.route("r", "2", []string{"c2"})})

@@ -69,6 +69,10 @@ func (s *stream) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subsc
 		}
 	}
 	s.setWildcard(sub, asked.IsWildcard())
+	if first && s.arrived {
+		// Where the proxy runs all of it, there will be no answer to judge by.
+		s.judgeAll()
+	}
 	return s.openWatch(sub, request, func(response any) { responses <- response.(cache.DeltaResponse) }), nil
 }
 
