@@ -85,3 +85,31 @@ func TestMirrorThatDoesNotExist(t *testing.T) {
 		s.Expect(caller.many(20, "reviews/")).To(Equal(echo.Tally{"v1": 20}))
 	}
 }
+
+func TestMirrorToASubset(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].mirror.subset", "VirtualService spec.http[].mirror.host")
+	s.mirrored(`mirror: {host: reviews, subset: v2}`)
+}
+
+func TestMirrorToLabels(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].mirror.labels")
+	s.mirrored(`mirror: {host: reviews, labels: {version: v2}}`)
+}
+
+func TestMirrorsToAPort(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].mirrors[].destination.port.number")
+	s.mirrored(`mirrors: [{destination: {host: reviews, subset: v2, port: {number: 8081}}}]`)
+}
+
+// mirrored holds that v1 answers and v2 gets copies.
+func (s *scene) mirrored(mirror string) {
+	s.Helper()
+	apps := s.serve("reviews", "v1", "v2")
+	s.apply(subsets)
+	s.route("reviews", `
+- route: [{destination: {host: reviews, subset: v1}}]
+  `+mirror+`
+`)
+	s.Expect(s.front.many(20, "reviews/")).To(Equal(echo.Tally{"v1": 20}))
+	s.Eventually(func() int { return len(apps["v2"].Requests()) }).Should(Equal(20), "every request is copied")
+}
