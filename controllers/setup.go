@@ -38,6 +38,8 @@ type Options struct {
 	Settings  *settings.Holder
 	// Metrics is where gauges are registered; nil: nowhere.
 	Metrics prometheus.Registerer
+	// Position is told of the kinds that are followed; nil: nobody asks.
+	Position *Position
 }
 
 // kind is a kind of objects with the reconciler that reads it.
@@ -96,6 +98,12 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		}
 		if err := b.Complete(k.reconciler); err != nil {
 			return nil, fmt.Errorf("add the controller of %T: %w", k.object, err)
+		}
+	}
+
+	if options.Position != nil {
+		if err := options.Position.watch(ctx, manager.GetCache(), kinds); err != nil {
+			return nil, fmt.Errorf("follow what is read: %w", err)
 		}
 	}
 

@@ -135,17 +135,18 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 	held.Set(read)
 	table := status.NewTable(wallClock)
 	holder := hold.New(hold.Options{Clock: wallClock, Log: log, Report: table.Delivered})
+	position := &controllers.Position{}
 	primer, err := controllers.Setup(ctx, m, controllers.Options{
 		Store: store, Table: table, Holder: holder, Clock: wallClock, Log: log,
 		Convert:   convert.Options{ClusterDomain: s.ClusterDomain},
-		Namespace: s.Namespace, Settings: held, Metrics: metrics.Registry,
+		Namespace: s.Namespace, Settings: held, Metrics: metrics.Registry, Position: position,
 	})
 	if err != nil {
 		return nil, err
 	}
 	cache := xds.NewCache(xds.Options{
 		Clock: wallClock, Log: log, ReconnectGrace: s.ReconnectGrace,
-		Report: holder.Delivered, Metrics: xds.NewMetrics(metrics.Registry),
+		Report: holder.Delivered, Metrics: xds.NewMetrics(metrics.Registry), Position: position.Get,
 	})
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(), Refresh: s.Refresh,

@@ -74,8 +74,12 @@ func ClassOf(view mesh.View, workload *mesh.Workload) Class {
 	return class
 }
 
-// By returns the class of the same workload's client with another transport.
+// By returns the class of the same workload's client with another transport. gRPC's own client
+// writes authorities, as one does in explicit mode, and serves nothing.
 func (c Class) By(transport mesh.Transport) Class {
+	if transport == mesh.TransportGRPC {
+		return Class{Namespace: c.Namespace, Explicit: true, SourceLabels: c.SourceLabels, Transport: transport}
+	}
 	c.Transport = transport
 	return c
 }

@@ -86,6 +86,9 @@ func (b *build) clusters() {
 		cluster := b.clusterOf(t)
 		b.secure(cluster, service, t)
 		b.resolved(cluster, service, t)
+		if b.forGRPC() && !clusterForGRPC(cluster) {
+			continue
+		}
 		b.add(Resource{
 			TypeURL: ClusterType,
 			Name:    t.Name,

@@ -32,12 +32,11 @@ func (b *build) endpoints() {
 		if t.isPassthrough() {
 			continue // the caller chose the address
 		}
-		b.add(Resource{
-			TypeURL: EndpointType,
-			Name:    t.Name,
-			Message: assignment(t.Name, b.preferenceOf(service, t).groups(usable(all, t))),
-			Owners:  t.Owners,
-		})
+		assigned := assignment(t.Name, b.preferenceOf(service, t).groups(usable(all, t)))
+		if b.forGRPC() {
+			endpointsForGRPC(assigned)
+		}
+		b.add(Resource{TypeURL: EndpointType, Name: t.Name, Message: assigned, Owners: t.Owners})
 	}
 }
 

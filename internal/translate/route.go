@@ -57,14 +57,16 @@ func (b *build) routes() {
 			continue
 		}
 		name := RouteName(r.host, port.Number)
+		leads := func(key string) Resource { return Resource{TypeURL: ScopedRouteType, Message: scope(key, name)} }
+		if b.forGRPC() {
+			routesForGRPC(configuration)
+			leads = func(key string) Resource { return Resource{TypeURL: ListenerType, Message: b.apiListener(key, name)} }
+		}
 		b.add(Resource{TypeURL: RouteType, Name: name, Message: configuration, Requires: requires, Owners: owners})
 		for _, key := range keys {
-			b.add(Resource{
-				TypeURL: ScopedRouteType,
-				Name:    key,
-				Message: scope(key, name),
-				Owners:  r.origin(),
-			})
+			lead := leads(key)
+			lead.Name, lead.Owners = key, r.origin()
+			b.add(lead)
 		}
 	}
 	b.podScopes(r)

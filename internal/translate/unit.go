@@ -103,7 +103,13 @@ func Units(view mesh.View, class Class) []Unit {
 	if class.Explicit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
 	}
-	l.units = append(l.units, listeners)
+	// What is there for one transport only.
+	only := mesh.TransportADS
+	if class.Transport == mesh.TransportGRPC {
+		only = class.Transport
+	} else {
+		l.units = append(l.units, listeners)
+	}
 	for _, host := range union(hosts, view.RoutedHosts()) {
 		if service := services[host]; service == nil || known[host] != nil {
 			l.addRoutes(host, service)
@@ -121,7 +127,7 @@ func Units(view mesh.View, class Class) []Unit {
 	for _, host := range called {
 		if services[host] != nil {
 			looks := mesh.LooksAt(l.looks, host)
-			l.add(Unit{Kind: UnitEndpoints, Host: host, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
+			l.add(Unit{Kind: UnitEndpoints, Host: host, Transport: only, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
 		}
 	}
 	if !class.Explicit {
@@ -249,6 +255,9 @@ func (l *lister) add(unit Unit, narrow bool) {
 // addRoutes adds the unit of a host's routes. What a destination gets is part of them.
 func (l *lister) addRoutes(host string, service *mesh.Service) {
 	unit := Unit{Kind: UnitRoutes, Host: host, Explicit: l.class.Explicit}
+	if l.class.Transport == mesh.TransportGRPC {
+		unit.Transport = l.class.Transport
+	}
 	keys := l.choosing(host)
 	if mesh.CoveredBy(l.sources, host) {
 		unit.Namespace = l.class.Namespace

@@ -32,6 +32,9 @@ type Options struct {
 	Report func(delivery.Report)
 	// Metrics may be nil.
 	Metrics *Metrics
+	// Position says how far this replica has followed the API server: what it has seen is no
+	// older than that. Nil: it is the only one.
+	Position func() uint64
 }
 
 // DefaultGateTimeout is longer than a busy proxy takes to warm a cluster, and short
@@ -48,6 +51,7 @@ type Cache struct {
 
 	mu          sync.Mutex
 	publication uint64
+	position    uint64
 	classes     map[string]*class
 	sessions    map[*session]struct{} // connected
 	lost        map[Client]*session   // disconnected, within the grace period
@@ -57,6 +61,9 @@ type Cache struct {
 func NewCache(options Options) *Cache {
 	if options.GateTimeout == 0 {
 		options.GateTimeout = DefaultGateTimeout
+	}
+	if options.Position == nil {
+		options.Position = func() uint64 { return 0 }
 	}
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics(nil)
@@ -104,13 +111,14 @@ func (c *Cache) Publish(p Publication) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.publication++
+	c.position = max(c.position, c.options.Position())
 	changed := map[*class][]Key{}
 	former := map[objectID]map[Key]struct{}{}
 	stirred := map[objectID]struct{}{}
 	for _, update := range p.Updates {
 		c.suspects.forget(update)
 		class := c.classOf(update.Class)
-		keys, left := class.apply(update, c.publication)
+		keys, left := class.apply(update, c.publication, c.position)
 		changed[class] = append(changed[class], keys...)
 		for object, keys := range left {
 			stirred[object] = struct{}{}

@@ -13,6 +13,8 @@ type entry struct {
 	since uint64
 	// before is the since of the content that it replaced, zero if there was none.
 	before uint64
+	// position is how far this replica had followed the API server by then (behind.go).
+	position uint64
 }
 
 // class is a group of proxies with the same answer, and that answer: its view.
@@ -78,7 +80,7 @@ func (c *class) owned(object objectID) []Key {
 
 // apply changes the view and returns the names whose content changed, or what it
 // requires, and for each object the keys that it no longer contributes to.
-func (c *class) apply(update Update, publication uint64) (changed []Key, left map[objectID][]Key) {
+func (c *class) apply(update Update, publication, position uint64) (changed []Key, left map[objectID][]Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ready = true
@@ -94,11 +96,11 @@ func (c *class) apply(update Update, publication uint64) (changed []Key, left ma
 	}
 	for _, resource := range update.Set {
 		old, found := c.view[resource.TypeURL][resource.Name]
-		next := entry{Resource: resource, since: publication}
+		next := entry{Resource: resource, since: publication, position: position}
 		if found {
 			next.before = old.since
 			if old.Hash == resource.Hash {
-				next.since, next.before = old.since, old.before
+				next.since, next.before, next.position = old.since, old.before, old.position
 			}
 			c.disown(old.Resource)
 			for _, owner := range old.Owners {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ type bench struct {
 	socket string
 	// separate is whether proxies have a stream for each type.
 	separate bool
+	// position is how far the replica has followed the API server.
+	position atomic.Uint64
 
 	mu      sync.Mutex
 	reports map[mesh.ObjectID]delivery.Report
@@ -78,7 +81,7 @@ func newBench(t *testing.T) *bench {
 		reports: map[mesh.ObjectID]delivery.Report{},
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	b.cache = xds.NewCache(xds.Options{Clock: steppedClock{b.clock}, Log: log, ReconnectGrace: grace, Report: func(r delivery.Report) {
+	b.cache = xds.NewCache(xds.Options{Clock: steppedClock{b.clock}, Log: log, ReconnectGrace: grace, Position: b.position.Load, Report: func(r delivery.Report) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.reports[r.Object] = r
@@ -189,6 +192,8 @@ type got struct {
 	// resources are "name=hash of content" as the server versions them; in state of the
 	// world, names only.
 	names, removed []string
+	// versions are those of the resources, by name.
+	versions map[string]string
 }
 
 func (b *bench) connect(node string, delta bool) *proxy {
@@ -263,8 +268,10 @@ func (p *proxy) receive(stream *clientStream) {
 			var r *discovery.DeltaDiscoveryResponse
 			if r, err = stream.delta.Recv(); err == nil {
 				typeURL, g = r.GetTypeUrl(), got{nonce: r.GetNonce(), removed: r.GetRemovedResources()}
+				g.versions = map[string]string{}
 				for _, resource := range r.GetResources() {
 					g.names = append(g.names, resource.GetName())
+					g.versions[resource.GetName()] = resource.GetVersion()
 				}
 			}
 		} else {

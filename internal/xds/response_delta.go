@@ -32,7 +32,7 @@ func (deltaVariant) respond(s *session, sub *subscription) {
 			response.RemovedResources = append(response.RemovedResources, name)
 			continue
 		}
-		response.Resources = append(response.Resources, &discovery.Resource{Name: name, Version: e.Hash, Resource: e.body})
+		response.Resources = append(response.Resources, &discovery.Resource{Name: name, Version: e.version(), Resource: e.body})
 	}
 	send, request := sub.send, sub.request.(*discovery.DeltaDiscoveryRequest)
 	s.launched(sub, changes, false)
@@ -78,11 +78,13 @@ func (s *stream) CreateDeltaWatch(request *cache.DeltaRequest, asked cache.Subsc
 
 // remember takes in what a proxy says that it runs from an earlier stream.
 func (s *session) remember(sub *subscription, name, version string) {
-	if current, found := s.class.get(sub.typeURL, name); found && current.Hash == version {
+	hash, position := parseVersion(version)
+	s.wait(position)
+	if current, found := s.class.get(sub.typeURL, name); found && current.Hash == hash {
 		s.setAcked(sub, name, current, true)
 		return
 	}
-	s.setAcked(sub, name, entry{Resource: &Resource{Key: Key{sub.typeURL, name}, Hash: version}}, true)
+	s.setAcked(sub, name, entry{Resource: &Resource{Key: Key{sub.typeURL, name}, Hash: hash}}, true)
 	sub.dirty[name] = struct{}{}
 }
 

@@ -29,6 +29,9 @@ type session struct {
 	// resumed is when the proxy said that it has clusters from an earlier stream; zero if it
 	// did not.
 	resumed time.Time
+	// ahead is how far the replica was that served the proxy before, if this one is not as far;
+	// zero if it is.
+	ahead uint64
 	// alarmed is true while a timer is set to look at the gate again.
 	alarmed bool
 }
@@ -237,7 +240,7 @@ func (s *session) setAcked(sub *subscription, name string, e entry, has bool) {
 
 // advance sends whatever is due, in the order in which things depend on each other.
 func (s *session) advance() {
-	if s.class == nil || !s.class.isReady() {
+	if s.class == nil || !s.class.isReady() || s.ahead > 0 {
 		return
 	}
 	s.arrive()

@@ -146,7 +146,7 @@ func (s *stage) settled() bool {
 			return false
 		}
 	}
-	return len(proxies) == len(s.proxies)
+	return len(proxies) >= len(s.proxies)
 }
 
 // birth is when the next object is created.
