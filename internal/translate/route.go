@@ -189,7 +189,7 @@ func (r *hostRoutes) configuration(port mesh.ServicePort) (*routev3.RouteConfigu
 			p.addRoute(&r.table.HTTP[i])
 		}
 	}
-	if !routed || r.table.Rule {
+	if r.service != nil && (!routed || r.table.Rule) { // nothing else leads anywhere
 		p.addDefault()
 	}
 	configuration := &routev3.RouteConfiguration{
