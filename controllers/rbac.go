@@ -5,6 +5,7 @@ package controllers
 // has a namespace here becomes another one.
 
 // +kubebuilder:rbac:groups="",resources=services;pods;namespaces;nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=servicecidrs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices;destinationrules;routerules;serviceentries,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status;routerules/status;serviceentries/status,verbs=patch

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -85,6 +86,17 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		specKind(spec, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
 		specKind(spec, options.Convert, convert.KindRouteRule, &v1alpha1.RouteRuleList{}, convert.RouteRule, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 		specKind(spec, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
+	}
+
+	ranges, err := offersServiceCIDRs(manager)
+	if err != nil {
+		return nil, fmt.Errorf("ask whether the API server has ServiceCIDRs: %w", err)
+	}
+	if ranges {
+		kinds = append(kinds, kind{
+			object: &networkingv1.ServiceCIDR{}, list: &networkingv1.ServiceCIDRList{},
+			reconciler: &ServiceCIDRReconciler{Reader: reader, Store: options.Store},
+		})
 	}
 
 	everyReplica := false

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -61,7 +62,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(api.Stop()).To(Succeed()) })
 
 	scheme = runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, controllers.AddRevisions, eventsv1.AddToScheme, v1alpha1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(authenticationv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, controllers.AddRevisions, eventsv1.AddToScheme, v1alpha1.AddToScheme)
 	Expect(builder.AddToScheme(scheme)).To(Succeed())
 	writer, err = client.New(api.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())

@@ -53,7 +53,7 @@ func (b *build) port() {
 	// A name that both have is the Service's.
 	slices.SortStableFunc(p.http, func(a, b *mesh.Service) int { return compareBool(a.Name == "", b.Name == "") })
 	if len(p.listener.Owners) > 0 {
-		p.build.add(p.listen())
+		p.add(p.listen())
 	}
 }
 
@@ -169,7 +169,7 @@ func (p *calledPort) httpFilters() []*listenerv3.Filter {
 	manager.StripTrailingHostDot = true
 	name := "port|" + p.unit.Host
 	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: p.configSource(), RouteConfigName: name}}
-	p.build.add(p.routeTable(name))
+	p.add(p.routeTable(name))
 	return httpChain(manager)
 }
 

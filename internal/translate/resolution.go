@@ -36,7 +36,6 @@ func (b *build) resolved(cluster *clusterv3.Cluster, service *mesh.Service, t ta
 		cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: kind}
 		cluster.EdsClusterConfig = nil
 		cluster.LoadAssignment = assignment(t.Name, b.preferenceOf(service, t).groups(usable(service.Endpoints, t)))
-		cluster.RespectDnsTtl = true
 		cluster.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 	}
 }

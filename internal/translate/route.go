@@ -229,7 +229,9 @@ type portRoutes struct {
 // mesh.
 func (p *portRoutes) addDefault() {
 	cluster := ClusterName(p.host, p.port, "")
-	p.requires = append(p.requires, cluster)
+	if p.service != nil { // nobody waits for what is not to come
+		p.requires = append(p.requires, cluster)
+	}
 	action := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 		Timeout:          noTimeout,
