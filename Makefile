@@ -114,6 +114,11 @@ test-net: envoy ## Try the redirect rules in network namespaces, with the real E
 test-chaos: envoy envoy-older ## Try what happens to proxies under load, and write docs/reliability.md. Needs root, takes 10 minutes.
 	@FAIRLEAD_CHAOS=full go test -count=1 -timeout 30m -v ./test/chaos
 
+.PHONY: test-long
+test-long: ## Like test, with every fuzz target for a minute and random changes for a minute.
+	@FAIRLEAD_CONFORMANCE=full hack/test.sh
+	@hack/fuzz.sh 60s
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@hack/fuzz.sh $(FUZZTIME)
