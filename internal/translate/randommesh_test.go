@@ -246,19 +246,35 @@ func (m *randomMesh) origin(kind string) mesh.Origin {
 }
 
 func (m *randomMesh) changeTable() string {
-	table := &mesh.RouteTable{Origin: m.origin("VirtualService")}
+	rule := m.random.IntN(3) == 0
+	table := &mesh.RouteTable{Origin: m.origin(map[bool]string{true: "RouteRule", false: "VirtualService"}[rule])}
 	if m.random.IntN(4) == 0 {
 		delete(m.tables, table.Origin.ObjectID)
 		m.store.DeleteRouteTable(table.Origin.ObjectID)
 		return "no " + table.Origin.String()
 	}
 	table.Hosts, table.ExportTo = []string{m.routedHost(), m.routedHost()}, pick(m, someExports)
-	for i := range m.random.IntN(3) {
+	routes := m.random.IntN(3)
+	switch {
+	case rule:
+		table.Hosts, table.ExportTo, table.Rule, table.Precedence, routes = table.Hosts[:1], nil, true, m.random.Int32N(2), 1
+	case m.random.IntN(4) == 0:
+		table.Hosts = nil // a delegate
+	}
+	for i := range routes {
 		route := mesh.HTTPRoute{Path: fmt.Sprintf("spec.http[%d]", i)}
+		if rule {
+			route.Origin = table.Origin
+		} else if len(table.Hosts) > 0 && m.random.IntN(4) == 0 {
+			delegate := m.origin("VirtualService")
+			route.Delegate = &mesh.NamespacedName{Namespace: delegate.Namespace, Name: delegate.Name}
+			table.HTTP = append(table.HTTP, route)
+			continue
+		}
 		if m.random.IntN(2) == 0 {
 			match := mesh.HTTPMatch{Port: pick(m, []uint16{0, 80, 8080})}
 			if m.random.IntN(2) == 0 {
-				match.SourceLabels = pick(m, someLabels)
+				match.SourceLabels = pick(m, append(someLabels, map[string]string{mesh.SourceService(m.host()): ""}))
 			}
 			if m.random.IntN(3) == 0 {
 				match.SourceNamespace = pick(m, someNamespaces)
