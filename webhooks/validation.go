@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/settings"
 	"fairlead.dev/fairlead/internal/validate"
@@ -67,7 +68,8 @@ func (r Rules) findings(kind string, raw []byte) ([]message.Finding, error) {
 	switch kind {
 	case "VirtualService":
 		object, err := decode[v1alpha1.VirtualService](raw)
-		return validate.VirtualService(object, r.Options), err
+		_, findings := convert.RouteTable(object, r.Options) // which tells of routes that are never reached, too
+		return findings, err
 	case "DestinationRule":
 		object, err := decode[v1alpha1.DestinationRule](raw)
 		return validate.DestinationRule(object, r.Options), err

@@ -175,3 +175,20 @@ func TestMatchScheme(t *testing.T) {
 		[]string{"GET /exact", "GET /prefix", "GET /regex"},
 		[]string{"GET /other"})
 }
+
+func TestMatchStatPrefix(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].match[].statPrefix")
+	s.serve("reviews", "v1")
+	s.route("reviews", `
+- match: [{uri: {prefix: /items}, statPrefix: items}]
+  route: [{destination: {host: reviews}}]
+- route: [{destination: {host: reviews}}]
+`)
+	for range 3 {
+		s.front.get("reviews/items/7")
+		s.front.get("reviews/")
+	}
+	s.Eventually(func() (string, error) {
+		return s.front.envoy.Get(s.Context(), s.text("/stats?filter=^vhost.reviews.NAMESPACE.*route.items.upstream_rq_total"))
+	}).Should(ContainSubstring(":80.route.items.upstream_rq_total: 3\n"), "what the match takes is counted")
+}

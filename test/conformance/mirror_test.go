@@ -28,12 +28,13 @@ func TestMirror(t *testing.T) {
 
 func TestMirrors(t *testing.T) {
 	s := newScene(t, "VirtualService spec.http[].mirrors[].destination.host", "VirtualService spec.http[].mirrors[].destination.subset",
-		"VirtualService spec.http[].mirrors[].destination.labels", "VirtualService spec.http[].mirrors[].percentage")
+		"VirtualService spec.http[].mirrors[].destination.labels", "VirtualService spec.http[].mirrors[].percentage",
+		"VirtualService spec.http[].mirrors[].destination.port.number")
 	apps, audit := s.serve("reviews", "v1", "v2", "v3"), s.serve("audit", "v4")
 	s.apply(subsets)
 	s.route("reviews", `
 - mirrors:
-  - {destination: {host: reviews, subset: v2}}
+  - {destination: {host: reviews, subset: v2, port: {number: 8081}}}
   - {destination: {host: reviews, labels: {version: v3}}, percentage: {value: 20}}
   - {destination: {host: audit}, percentage: {value: 0}}
   route: [{destination: {host: reviews, subset: v1}}]
@@ -43,6 +44,23 @@ func TestMirrors(t *testing.T) {
 	s.Eventually(apps["v2"].Requests).Should(HaveLen(n), "all are copied")
 	s.Expect(len(apps["v3"].Requests())).To(beShareOf(n, 0.2))
 	s.Expect(audit["v4"].Requests()).To(BeEmpty())
+}
+
+func TestMirrorOfSomePods(t *testing.T) {
+	s := newScene(t, "VirtualService spec.http[].mirror.subset", "VirtualService spec.http[].mirror.labels")
+	apps := s.serve("reviews", "v1", "v2", "v3")
+	s.apply(subsets)
+	s.route("reviews", `
+- match: [{uri: {prefix: /subset}}]
+  mirror: {host: reviews, subset: v2}
+  route: [{destination: {host: reviews, subset: v1}}]
+- mirror: {host: reviews, labels: {version: v3}}
+  route: [{destination: {host: reviews, subset: v1}}]
+`)
+	s.front.get("reviews/subset")
+	s.front.get("reviews/labels")
+	s.Eventually(apps["v2"].Requests).Should(ConsistOf(HaveField("Path", "/subset")))
+	s.Eventually(apps["v3"].Requests).Should(ConsistOf(HaveField("Path", "/labels")))
 }
 
 func TestMirrorShares(t *testing.T) {
