@@ -57,7 +57,7 @@ func offersKinds(ctx context.Context, client discovery.DiscoveryInterfaceWithCon
 		{corev1.SchemeGroupVersion, []string{"configmaps", "namespaces", "nodes", "pods", "services"}, "is it a Kubernetes API server?"},
 		{discoveryv1.SchemeGroupVersion, []string{"endpointslices"}, "Kubernetes 1.21 or newer is needed"},
 		{appsv1.SchemeGroupVersion, []string{"controllerrevisions"}, "Kubernetes 1.21 or newer is needed"},
-		{v1alpha1.GroupVersion, []string{"virtualservices", "routerules", "destinationrules", "serviceentries", "meshcertificates"}, "install the CRDs of this version, for example by `make install`"},
+		{v1alpha1.GroupVersion, []string{"virtualservices", "routerules", "destinationrules", "serviceentries", "gateways", "meshcertificates"}, "install the CRDs of this version, for example by `make install`"},
 	} {
 		offered, err := client.ServerResourcesForGroupVersionWithContext(ctx, wanted.version.String())
 		if err != nil && !apierrors.IsNotFound(err) {

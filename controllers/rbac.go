@@ -7,8 +7,8 @@ package controllers
 // +kubebuilder:rbac:groups="",resources=services;pods;namespaces;nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=servicecidrs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices;destinationrules;routerules;serviceentries,verbs=get;list;watch
-// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status;routerules/status;serviceentries/status,verbs=patch
+// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices;destinationrules;routerules;serviceentries;gateways,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mesh.fairlead.dev,resources=virtualservices/status;destinationrules/status;routerules/status;serviceentries/status;gateways/status,verbs=patch
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=configmaps,verbs=get;list;watch

@@ -85,6 +85,7 @@ func Setup(ctx context.Context, manager ctrl.Manager, options Options) (*Primer,
 		specKind(spec, options.Convert, convert.KindServiceEntry, &v1alpha1.ServiceEntryList{}, convert.Entry, options.Store.SetEntry, options.Store.DeleteEntry),
 		specKind(spec, options.Convert, convert.KindDestinationRule, &v1alpha1.DestinationRuleList{}, convert.Policy, options.Store.SetPolicy, options.Store.DeletePolicy),
 		specKind(spec, options.Convert, convert.KindRouteRule, &v1alpha1.RouteRuleList{}, convert.RouteRule, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
+		specKind(spec, options.Convert, convert.KindGateway, &v1alpha1.GatewayList{}, convert.Gateway, options.Store.SetGateway, options.Store.DeleteGateway),
 		specKind(spec, options.Convert, convert.KindVirtualService, &v1alpha1.VirtualServiceList{}, convert.RouteTable, options.Store.SetRouteTable, options.Store.DeleteRouteTable),
 	}
 

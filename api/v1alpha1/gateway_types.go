@@ -210,8 +210,7 @@ type ServerTLSSettings struct {
 	// +kubebuilder:validation:MaxItems=2
 	TLSCertificates []TLSCertificate `json:"tlsCertificates,omitempty"`
 
-	// Names of which a client's certificate must have one: of any kind of subject
-	// alternative name.
+	// Names of which a client's certificate must have one: DNS names, addresses or URIs.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

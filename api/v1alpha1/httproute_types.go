@@ -147,7 +147,8 @@ type HTTPMatchRequest struct {
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
 
-	// Labels of the calling workload. Ignored at gateways.
+	// Labels of the calling workload. A match with any takes
+	// nothing at a gateway, which does not know who calls.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	SourceLabels map[string]string `json:"sourceLabels,omitempty"`

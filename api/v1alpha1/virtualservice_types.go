@@ -141,7 +141,8 @@ type TLSMatchAttributes struct {
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
 
-	// Labels of the workload that opens the connection. Ignored at gateways.
+	// Labels of the workload that opens the connection. A match with any takes
+	// nothing at a gateway, which does not know who calls.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	SourceLabels map[string]string `json:"sourceLabels,omitempty"`
@@ -195,7 +196,8 @@ type L4MatchAttributes struct {
 	// +kubebuilder:validation:MaxLength=64
 	SourceSubnet string `json:"sourceSubnet,omitempty"`
 
-	// Labels of the workload that opens the connection. Ignored at gateways.
+	// Labels of the workload that opens the connection. A match with any takes
+	// nothing at a gateway, which does not know who calls.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	SourceLabels map[string]string `json:"sourceLabels,omitempty"`

@@ -3,6 +3,7 @@ package convert_test
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,11 +19,48 @@ import (
 
 // restore writes a route table as the spec that it says.
 func restore(table *mesh.RouteTable) v1alpha1.VirtualServiceSpec {
-	spec := v1alpha1.VirtualServiceSpec{Hosts: table.Hosts}
+	spec := v1alpha1.VirtualServiceSpec{Hosts: table.Hosts, Gateways: table.Gateways}
+	for _, route := range table.TLS {
+		restored := v1alpha1.TLSRoute{Route: restoreShares(route.Destinations)}
+		for _, match := range route.Matches {
+			restored.Match = append(restored.Match, v1alpha1.TLSMatchAttributes{
+				SNIHosts: match.SNI, DestinationSubnets: restorePrefixes(match.Destinations), Port: int32(match.Port),
+				SourceLabels: match.SourceLabels, SourceNamespace: match.SourceNamespace, Gateways: match.Gateways,
+			})
+		}
+		spec.TLS = append(spec.TLS, restored)
+	}
+	for _, route := range table.TCP {
+		restored := v1alpha1.TCPRoute{Route: restoreShares(route.Destinations)}
+		for _, match := range route.Matches {
+			restored.Match = append(restored.Match, v1alpha1.L4MatchAttributes{
+				DestinationSubnets: restorePrefixes(match.Destinations), Port: int32(match.Port),
+				SourceSubnet: strings.Join(restorePrefixes(match.Sources), ""),
+				SourceLabels: match.SourceLabels, SourceNamespace: match.SourceNamespace, Gateways: match.Gateways,
+			})
+		}
+		spec.TCP = append(spec.TCP, restored)
+	}
 	for _, route := range table.HTTP {
 		spec.HTTP = append(spec.HTTP, restoreRoute(&route))
 	}
 	return spec
+}
+
+func restoreShares(from []mesh.Destination) []v1alpha1.RouteDestination {
+	var to []v1alpha1.RouteDestination
+	for i := range from {
+		to = append(to, v1alpha1.RouteDestination{Destination: restoreDestination(&from[i]), Weight: new(int32(from[i].Weight))})
+	}
+	return to
+}
+
+func restorePrefixes(from []netip.Prefix) []string {
+	var to []string
+	for _, prefix := range from {
+		to = append(to, prefix.String())
+	}
+	return to
 }
 
 func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
@@ -73,6 +111,7 @@ func restoreRoute(from *mesh.HTTPRoute) v1alpha1.HTTPRoute {
 			Port:            int32(match.Port),
 			SourceLabels:    match.SourceLabels,
 			SourceNamespace: match.SourceNamespace,
+			Gateways:        match.Gateways,
 			StatPrefix:      match.StatPrefix,
 		})
 	}
@@ -191,25 +230,68 @@ func filled(namespace string, given v1alpha1.VirtualServiceSpec) v1alpha1.Virtua
 	for i := range spec.Hosts {
 		spec.Hosts[i] = full(spec.Hosts[i])
 	}
-	spec.Gateways, spec.ExportTo = nil, nil // only what unset means too
+	spec.ExportTo = nil // only what unset means too
+	gateways := func(names []string) {
+		for i, name := range names {
+			own, short := strings.CutPrefix(name, "./")
+			if name != "mesh" && (short || !strings.Contains(name, "/")) {
+				names[i] = namespace + "/" + own
+			}
+		}
+	}
+	gateways(spec.Gateways)
+	prefixes := func(texts []string) {
+		for i, text := range texts {
+			if address, err := netip.ParseAddr(text); err == nil {
+				texts[i] = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen()).String()
+			} else {
+				texts[i] = netip.MustParsePrefix(text).Masked().String()
+			}
+		}
+	}
+	shares := func(routes []v1alpha1.RouteDestination) {
+		for i := range routes {
+			routes[i].Destination.Host = full(routes[i].Destination.Host)
+			routes[i].Weight = filledWeight(routes[i].Weight, len(routes))
+		}
+	}
+	for i := range spec.TLS {
+		shares(spec.TLS[i].Route)
+		for j := range spec.TLS[i].Match {
+			match := &spec.TLS[i].Match[j]
+			gateways(match.Gateways)
+			prefixes(match.DestinationSubnets)
+			for k := range match.SNIHosts {
+				match.SNIHosts[k] = strings.ToLower(match.SNIHosts[k])
+			}
+		}
+	}
+	for i := range spec.TCP {
+		shares(spec.TCP[i].Route)
+		for j := range spec.TCP[i].Match {
+			match := &spec.TCP[i].Match[j]
+			gateways(match.Gateways)
+			prefixes(match.DestinationSubnets)
+			if match.SourceSubnet != "" {
+				source := []string{match.SourceSubnet}
+				prefixes(source)
+				match.SourceSubnet = source[0]
+			}
+		}
+	}
 	for i := range spec.HTTP {
 		route := &spec.HTTP[i]
 		route.Timeout, route.Headers = filledDuration(route.Timeout), filledHeaders(route.Headers)
 		for j := range route.Match {
 			match := &route.Match[j]
-			match.Gateways = nil
+			gateways(match.Gateways)
 			match.Headers, match.WithoutHeaders = lowerKeys(match.Headers), lowerKeys(match.WithoutHeaders)
 		}
 		for j := range route.Route {
 			destination := &route.Route[j]
 			destination.Destination.Host = full(destination.Destination.Host)
 			destination.Headers = filledHeaders(destination.Headers)
-			if destination.Weight == nil {
-				destination.Weight = new(int32(0))
-				if len(route.Route) == 1 {
-					destination.Weight = new(int32(1))
-				}
-			}
+			destination.Weight = filledWeight(destination.Weight, len(route.Route))
 		}
 		fillActions(namespace, route, full)
 		if route.Redirect != nil {
@@ -279,6 +361,16 @@ func fillActions(namespace string, route *v1alpha1.HTTPRoute, full func(string) 
 			cors.UnmatchedPreflights = ""
 		}
 	}
+}
+
+func filledWeight(given *int32, among int) *int32 {
+	switch {
+	case given != nil:
+		return given
+	case among == 1:
+		return new(int32(1))
+	}
+	return new(int32(0))
 }
 
 func filledDuration(given *v1alpha1.Duration) *v1alpha1.Duration {

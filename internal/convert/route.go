@@ -28,6 +28,12 @@ func RouteTable(object *v1alpha1.VirtualService, options Options) (*mesh.RouteTa
 		table.Hosts = append(table.Hosts, c.qualified(host))
 	}
 	table.Gateways = c.gateways(object.Spec.Gateways)
+	for i := range object.Spec.TLS {
+		table.TLS = append(table.TLS, c.tlsRoute(fmt.Sprintf("spec.tls[%d]", i), &object.Spec.TLS[i]))
+	}
+	for i := range object.Spec.TCP {
+		table.TCP = append(table.TCP, c.tcpRoute(fmt.Sprintf("spec.tcp[%d]", i), &object.Spec.TCP[i]))
+	}
 	for i := range object.Spec.HTTP {
 		table.HTTP = append(table.HTTP, c.route(fmt.Sprintf("spec.http[%d]", i), &object.Spec.HTTP[i]))
 	}

@@ -149,8 +149,13 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 		Clock: wallClock, Log: log, ReconnectGrace: s.ReconnectGrace,
 		Report: holder.Delivered, Metrics: xds.NewMetrics(metrics.Registry), Position: position.Get,
 	})
+	credentials, err := controllers.NewCredentials(m, store, log)
+	if err != nil {
+		return nil, err
+	}
 	publisher := publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(), Refresh: s.Refresh,
+		Credentials: credentials.Want,
 	})
 	by, err := certificates(m, s, held, store, log)
 	if err != nil {
@@ -166,7 +171,7 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 	server := xds.NewServer(cache, xds.ServerOptions{
 		Socket: s.XDSSocket, Network: network, After: publisher.Published(), Directory: publisher, Log: log,
 	})
-	for _, component := range []manager.Runnable{publisher, server} {
+	for _, component := range []manager.Runnable{credentials, publisher, server} {
 		if err := m.Add(component); err != nil {
 			return nil, fmt.Errorf("add %T: %w", component, err)
 		}

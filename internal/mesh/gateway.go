@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ type Gateway struct {
 	Servers  []Server
 }
 
-// Key returns the namespace and name by which route tables are bound to the gateway.
-func (g *Gateway) Key() NamespacedName { return NamespacedName{g.Origin.Namespace, g.Origin.Name} }
+// Key returns "namespace/name", by which route tables are bound to the gateway.
+func (g *Gateway) Key() string { return NamespacedName{g.Origin.Namespace, g.Origin.Name}.String() }
 
 // Server is a port on which a gateway workload takes traffic for some hosts.
 type Server struct {
@@ -86,18 +87,12 @@ type CertificateFiles struct{ Certificate, Key string }
 // two, if the other covers it.
 func Meet(a, b string) (string, bool) {
 	switch {
-	case a == b, coversHost(b, a):
+	case Covers(b, a):
 		return a, true
-	case coversHost(a, b):
+	case Covers(a, b):
 		return b, true
 	}
 	return "", false
-}
-
-// coversHost reports whether a wildcard stands for a host, or for every host of a narrower one.
-func coversHost(wildcard, host string) bool {
-	suffix, is := strings.CutPrefix(wildcard, "*")
-	return is && strings.HasSuffix(strings.TrimPrefix(host, "*"), suffix) && len(host) > len(suffix)
 }
 
 // SetGateway adds or replaces a gateway.
@@ -118,27 +113,30 @@ func (s *Store) DeleteGateway(id ObjectID) {
 
 func (s *Store) gatewayChanged(id ObjectID, generation int64) {
 	s.touched[id] = generation
-	s.mark(KindGateways, "")
+	s.mark(KindGatewayNames, "")
 	s.mark(KindGateway, NamespacedName{id.Namespace, id.Name}.String())
 }
 
-// Gateways implements View.
-func (s *Store) Gateways() []*Gateway {
+// GatewayNames implements View.
+func (s *Store) GatewayNames() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := make([]*Gateway, 0, len(s.gateways))
-	for _, gateway := range s.gateways {
-		all = append(all, gateway)
+	names := map[string]struct{}{}
+	for id := range s.gateways {
+		names[NamespacedName{id.Namespace, id.Name}.String()] = struct{}{}
 	}
-	slices.SortFunc(all, func(a, b *Gateway) int { return precedence(a.Origin, b.Origin) })
-	return all
+	for name := range s.bound {
+		names[name] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // Gateway implements View.
-func (s *Store) Gateway(key NamespacedName) *Gateway {
+func (s *Store) Gateway(name string) *Gateway {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.gateways[ObjectID{Kind: KindOfGateways, Namespace: key.Namespace, Name: key.Name}]
+	namespace, name, _ := strings.Cut(name, "/")
+	return s.gateways[ObjectID{Kind: KindOfGateways, Namespace: namespace, Name: name}]
 }
 
 // KindOfGateways is the kind of the objects that gateways are made from.
@@ -167,6 +165,9 @@ func (s *Store) bindTable(before, after *RouteTable) {
 		if after != nil && AppliesTo(after.Gateways, gateway) {
 			tables = append(tables, after)
 			slices.SortFunc(tables, func(a, b *RouteTable) int { return precedence(a.Origin, b.Origin) })
+		}
+		if (len(tables) == 0) != (len(s.bound[gateway]) == 0) {
+			s.mark(KindGatewayNames, "")
 		}
 		if len(tables) == 0 {
 			delete(s.bound, gateway)
@@ -200,16 +201,16 @@ func (s *Store) gatewayWorkloadChanged(key NamespacedName, before, after *Worklo
 	}
 }
 
-// Gateways implements View.
-func (r *Recorder) Gateways() []*Gateway {
-	r.note(KindGateways, "")
-	return r.View.Gateways()
+// GatewayNames implements View.
+func (r *Recorder) GatewayNames() []string {
+	r.note(KindGatewayNames, "")
+	return r.View.GatewayNames()
 }
 
 // Gateway implements View.
-func (r *Recorder) Gateway(key NamespacedName) *Gateway {
-	r.note(KindGateway, key.String())
-	return r.View.Gateway(key)
+func (r *Recorder) Gateway(name string) *Gateway {
+	r.note(KindGateway, name)
+	return r.View.Gateway(name)
 }
 
 // GatewayRoutes implements View.

@@ -94,21 +94,30 @@ func (t *RouteTable) OriginOf(route *HTTPRoute) Origin {
 
 // looksAtCallers reports whether any route depends on the workload that calls.
 func (t *RouteTable) looksAtCallers() bool {
+	looks := false
+	t.EachSource(func(labels map[string]string, namespace string) bool {
+		looks = len(labels) > 0 || namespace != ""
+		return !looks
+	})
+	return looks
+}
+
+// EachSource visits what the matches say of the calling workload, until it is told to stop.
+func (t *RouteTable) EachSource(visit func(labels map[string]string, namespace string) bool) {
 	for _, route := range t.HTTP {
 		for _, match := range route.Matches {
-			if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
-				return true
+			if !visit(match.SourceLabels, match.SourceNamespace) {
+				return
 			}
 		}
 	}
 	for _, route := range slices.Concat(t.TLS, t.TCP) {
 		for _, match := range route.Matches {
-			if len(match.SourceLabels) > 0 || match.SourceNamespace != "" {
-				return true
+			if !visit(match.SourceLabels, match.SourceNamespace) {
+				return
 			}
 		}
 	}
-	return false
 }
 
 // HTTPRoute applies to the requests that one of its matches accepts. Routes are

@@ -41,8 +41,9 @@ const (
 	KindServiceRanges
 	// KindAccounts is the service accounts of one service's endpoints.
 	KindAccounts
-	// KindGateways is the set of gateways; its name is empty. KindGateway is one of them.
-	KindGateways
+	// KindGatewayNames is the set of gateways, and of those that some route table is bound to;
+	// its name is empty. KindGateway is one of them.
+	KindGatewayNames
 	KindGateway
 	// KindGatewayRoutes is the route tables that are bound to one gateway, "namespace/name".
 	KindGatewayRoutes
@@ -134,10 +135,11 @@ type View interface {
 	// ServiceRanges returns the ranges that services get their addresses from; none if
 	// they are not known.
 	ServiceRanges() []netip.Prefix
-	// Gateways returns all gateways, the oldest first.
-	Gateways() []*Gateway
+	// GatewayNames returns all gateways, and all that some route table is bound to, as
+	// "namespace/name".
+	GatewayNames() []string
 	// Gateway returns a gateway, nil if there is none.
-	Gateway(key NamespacedName) *Gateway
+	Gateway(name string) *Gateway
 	// GatewayRoutes returns the route tables bound to a gateway, "namespace/name", the oldest
 	// first.
 	GatewayRoutes(gateway string) []*RouteTable

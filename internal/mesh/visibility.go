@@ -218,14 +218,7 @@ func (t *RouteTable) destinations() map[string]struct{} {
 	if t == nil {
 		return hosts
 	}
-	for i := range t.HTTP {
-		for j := range t.HTTP[i].Destinations {
-			hosts[t.HTTP[i].Destinations[j].Host] = struct{}{}
-		}
-		for j := range t.HTTP[i].Mirrors {
-			hosts[t.HTTP[i].Mirrors[j].Destination.Host] = struct{}{}
-		}
-	}
+	t.EachDestination(func(d *Destination, _ Origin) { hosts[d.Host] = struct{}{} })
 	return hosts
 }
 

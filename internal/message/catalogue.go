@@ -197,6 +197,40 @@ func PolicyPort(object mesh.ObjectID, path, host string, port uint16, known []st
 		fmt.Sprintf("host %s has no port %d", host, port), "use one of "+strings.Join(known, ", ")+", or remove the entry")
 }
 
+// GatewayUnused says that no workload serves a Gateway (FL0140).
+func GatewayUnused(object mesh.ObjectID, path string) Finding {
+	return codeGatewayUnused.finding(object, path,
+		"no Pod with these labels has the annotation mesh.fairlead.dev/mode: gateway", "start one, or correct the selector")
+}
+
+// GatewayNotFound says that there is no such Gateway (FL0141).
+func GatewayNotFound(object mesh.ObjectID, path, gateway string) Finding {
+	return codeGatewayNotFound.finding(object, path, "there is no Gateway "+gateway, "create it, or correct its name")
+}
+
+// HostNotServed says that no server of a Gateway has a host (FL0142).
+func HostNotServed(object mesh.ObjectID, path, host, gateway string) Finding {
+	return codeHostNotServed.finding(object, path,
+		fmt.Sprintf("no server of Gateway %s serves %s for this namespace", gateway, host), "add the host there, or remove it here")
+}
+
+// ServerConflict says that an older server has what a server asks for (FL0143).
+func ServerConflict(object mesh.ObjectID, path, server, why string) Finding {
+	return codeServerConflict.finding(object, path,
+		fmt.Sprintf("server %s is older: %s", server, why), "remove it from one of the two, or take another port")
+}
+
+// CredentialUnusable says that a Secret does not serve its purpose (FL0144).
+func CredentialUnusable(object mesh.ObjectID, path, secret, problem string) Finding {
+	return codeCredential.finding(object, path, secret+": "+problem, "create it there, or correct it")
+}
+
+// CertificateShared says that two servers show the same certificate (FL0145).
+func CertificateShared(object mesh.ObjectID, path, server string) Finding {
+	return codeCertificateShared.finding(object, path,
+		"server "+server+" on the same port shows the same certificate for other hosts", "list the hosts in one server, or take another certificate")
+}
+
 // HostTaken says that a host or an address is another object's (FL0150).
 func HostTaken(object mesh.ObjectID, path, what string, holder mesh.ObjectID) Finding {
 	return codeHostTaken.finding(object, path, fmt.Sprintf("%s belongs to %s", what, holder), "remove it from one of the two, or export them to different namespaces")

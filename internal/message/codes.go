@@ -30,7 +30,12 @@ const (
 	ReasonUnreachable      = "Unreachable"
 	ReasonDelegateNotFound = "DelegateNotFound"
 
-	ReasonRejected = "Rejected"
+	ReasonWorkloadNotFound  = "WorkloadNotFound"
+	ReasonGatewayNotFound   = "GatewayNotFound"
+	ReasonHostNotServed     = "HostNotServed"
+	ReasonSecretNotUsable   = "SecretNotUsable"
+	ReasonCertificateShared = "CertificateShared"
+	ReasonRejected          = "Rejected"
 
 	ReasonConflicted             = "Conflicted"
 	ReasonSecretNotOurs          = "SecretNotOurs"
@@ -185,6 +190,42 @@ var (
 		Cause: "`portLevelSettings` name a port that no Service of the host has: the settings apply to nothing. Ports are the Service's, not the Pod's.",
 		Fix:   "Correct the number, or remove the entry.",
 	}
+	codeGatewayUnused = Entry{
+		Code: "FL0140", Reason: ReasonWorkloadNotFound, Topic: References,
+		Title: "no workload serves a Gateway",
+		Cause: "A Gateway is served by Pods with the annotation `mesh.fairlead.dev/mode: gateway` that have the labels of its selector, in any namespace. There is none.",
+		Fix:   "Start one, correct the selector, or annotate the Pods.",
+	}
+	codeGatewayNotFound = Entry{
+		Code: "FL0141", Reason: ReasonGatewayNotFound, Topic: References,
+		Title: "a VirtualService names a Gateway that does not exist",
+		Cause: "`spec.gateways` lists a Gateway by `name`, in the object's own namespace, or by `namespace/name`. None is accepted by that name. The object applies to the others that it lists.",
+		Fix:   "Create the Gateway, or correct its name.",
+	}
+	codeHostNotServed = Entry{
+		Code: "FL0142", Reason: ReasonHostNotServed, Topic: References,
+		Title: "a Gateway does not serve a host that is bound to it",
+		Cause: "A host of a VirtualService lies outside the `hosts` of all servers of the Gateway, or these take routes of other namespaces only: what stands before the slash in `hosts`.",
+		Fix:   "Add the host to a server of the Gateway, or remove it from the VirtualService.",
+	}
+	codeServerConflict = Entry{
+		Code: "FL0143", Reason: ReasonHostConflict, Topic: Acceptance,
+		Title: "an older server has the port, or the host",
+		Cause: "On one port of a gateway workload all servers take HTTP in plaintext, or all TLS, or all TCP: the oldest Gateway decides which. By TLS each host belongs to one server, since its name decides which certificate is shown. Of the server that came later the port, or the host, is not used; its other hosts are.",
+		Fix:   "Remove the host or the server from one of the two Gateways, or give it another port.",
+	}
+	codeCredential = Entry{
+		Code: "FL0144", Reason: ReasonSecretNotUsable, Topic: References,
+		Title: "a certificate is missing, or cannot be used",
+		Cause: "The Secret is looked for in the namespace of the proxy that is to use it. It has `tls.crt` with `tls.key` in PEM (or `cert` with `key`), and `ca.crt` (or `cacert`) to check the other side's certificate by. Where it turns bad, proxies go on with what it had; a server that never had any is left out, and the others on its port serve.",
+		Fix:   "Create the Secret in the namespace that the message names, or correct what is in it. It is read at once.",
+	}
+	codeCertificateShared = Entry{
+		Code: "FL0145", Reason: ReasonCertificateShared, Topic: Advice,
+		Title: "two servers of one port show the same certificate",
+		Cause: "A client that speaks HTTP/2 sends requests for all hosts of a certificate on one connection. One for a host that the server of this connection does not have is answered 421, on which browsers connect anew; simpler clients give up.",
+		Fix:   "List the hosts in one server, or give each server a certificate of its own.",
+	}
 	codeHostTaken = Entry{
 		Code: "FL0150", Reason: ReasonHostConflict, Topic: Advice,
 		Title: "a host or an address belongs to another object",
@@ -244,6 +285,7 @@ func Catalogue() []Entry {
 		codePortNotHTTP, codeRoutedHost, codePlaintextRefused, codeNoMutualTLS,
 		codeUnreachable, codeDelegate, codeDelegateOutside, codeRuleClaimed,
 		codePolicyUnfit, codePolicyPort,
+		codeGatewayUnused, codeGatewayNotFound, codeHostNotServed, codeServerConflict, codeCredential, codeCertificateShared,
 		codeHostTaken, codeNothingSelected, codeNotTold,
 		codeRefused,
 		codeClaimed, codeSecretNotOurs, codeServiceAccountNotFound, codeIssuerNotFound,

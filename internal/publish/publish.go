@@ -119,6 +119,7 @@ func (p *Publisher) carry(everything bool) {
 		}
 	}
 	p.options.Cache.Publish(publication)
+	p.tellCredentials()
 	for client, key := range moves {
 		p.options.Cache.Move(client, key)
 	}

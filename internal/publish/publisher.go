@@ -22,7 +22,7 @@ type Sink interface {
 	Findings(mesh.ObjectID, []message.Finding)
 }
 
-// Options are what a Publisher needs. All fields are required but Refresh.
+// Options are what a Publisher needs. All fields are required but Refresh and Credentials.
 type Options struct {
 	Store *mesh.Store
 	Cache *xds.Cache
@@ -35,6 +35,9 @@ type Options struct {
 	// Refresh is how often everything is translated and sent again, whether it changed or not;
 	// zero: never.
 	Refresh time.Duration
+	// Credentials is told which Secrets translation reads, whenever that changes; nil: nobody is.
+	// It must not wait.
+	Credentials func([]mesh.NamespacedName)
 }
 
 // Publisher is the path from the store to the cache. It runs on every replica.
@@ -54,6 +57,8 @@ type Publisher struct {
 	// out are the objects that something found keeps out of use.
 	out   map[mesh.ObjectID]struct{}
 	swept time.Time
+	// credentials is set while what is read of Secrets is not told yet.
+	credentials bool
 }
 
 // New returns a publisher that has published nothing.

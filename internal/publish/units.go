@@ -2,6 +2,7 @@ package publish
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -71,6 +72,7 @@ func (p *Publisher) translateUnit(id translate.Unit, stirred map[mesh.ObjectID]s
 	view := mesh.NewRecorder(p.options.Store)
 	result := translate.Translate(view, id)
 	p.readers.replace(id, state.read, view.Read)
+	p.noteCredentials(state.read, view.Read)
 	state.read = view.Read
 	p.noteFindings(id, result.Findings, stirred)
 
@@ -142,6 +144,35 @@ func (p *Publisher) findingsOf(object mesh.ObjectID) []message.Finding {
 // drop forgets a unit that no class needs.
 func (p *Publisher) drop(id translate.Unit, stirred map[mesh.ObjectID]struct{}) {
 	p.readers.replace(id, p.units[id].read, nil)
+	p.noteCredentials(p.units[id].read, nil)
 	p.noteFindings(id, nil, stirred)
 	delete(p.units, id)
+}
+
+// noteCredentials notes whether what is read of Secrets changes.
+func (p *Publisher) noteCredentials(before, after map[mesh.Key]struct{}) {
+	for _, pair := range [][2]map[mesh.Key]struct{}{{before, after}, {after, before}} {
+		for key := range pair[0] {
+			if _, both := pair[1][key]; key.Kind == mesh.KindCredential && !both {
+				p.credentials = true
+			}
+		}
+	}
+}
+
+// tellCredentials tells which Secrets are read.
+func (p *Publisher) tellCredentials() {
+	if !p.credentials || p.options.Credentials == nil {
+		return
+	}
+	p.credentials = false
+	var names []mesh.NamespacedName
+	for key := range p.readers {
+		if key.Kind == mesh.KindCredential {
+			namespace, name, _ := strings.Cut(key.Name, "/")
+			names = append(names, mesh.NamespacedName{Namespace: namespace, Name: name})
+		}
+	}
+	slices.SortFunc(names, mesh.NamespacedName.Compare)
+	p.options.Credentials(names)
 }

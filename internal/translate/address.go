@@ -44,18 +44,21 @@ func (b *build) addresses() {
 			// Named by the address, since there can be only one of each.
 			name := "outbound|" + addressKey(address, port.Number)
 			filters, owners := b.tcpTo(service.Host, port.Number)
-			b.add(Resource{
-				TypeURL:  ListenerType,
-				Name:     name,
-				Message:  b.addressListener(name, address, port, filters),
-				Requires: []string{ClusterName(service.Host, port.Number, "")},
-				Owners:   append(owners, service.Origin.ObjectID),
-			})
+			resource := Resource{
+				TypeURL: ListenerType, Name: name,
+				Requires: []string{ClusterName(service.Host, port.Number, "")}, Owners: append(owners, service.Origin.ObjectID),
+			}
+			var chains []chain
+			if !port.Protocol.IsHTTP() {
+				chains = b.outboundChains(service, port, b.labels, []netip.Addr{address}, &resource)
+			}
+			resource.Message = b.addressListener(name, address, port, filters, chains)
+			b.add(resource)
 		}
 	}
 }
 
-func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, filters []*listenerv3.Filter) *listenerv3.Listener {
+func (b *build) addressListener(name string, address netip.Addr, port mesh.ServicePort, filters []*listenerv3.Filter, chains []chain) *listenerv3.Listener {
 	listener := listenerOf(name, address, port.Number, corev3.TrafficDirection_OUTBOUND)
 	listener.BindToPort = wrapperspb.Bool(false)
 	if port.Protocol.IsHTTP() {
@@ -75,6 +78,8 @@ func (b *build) addressListener(name string, address netip.Addr, port mesh.Servi
 			Filters:          httpChain(b.addressManager()),
 		}}
 	}
+	listener.FilterChains = append(listener.FilterChains, filterChains(chains)...)
+	lookForNames(listener)
 	return listener
 }
 

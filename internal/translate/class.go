@@ -31,6 +31,10 @@ type Class struct {
 	// SourceLabels are the workload's labels that some route looks at, as
 	// mesh.LabelText writes them.
 	SourceLabels string
+	// Gateway is whether the workloads are gateways, and Gateways the Gateways that select them, by
+	// age. Inbound lists the ports that Services lead to others then, "port=target".
+	Gateway  bool
+	Gateways string
 	// Transport is how the proxies are served.
 	Transport mesh.Transport
 	// Everybody is set for a class without proxies that stands for all others: whatever some
@@ -47,6 +51,9 @@ func (c Class) Key() string {
 	if c.Transport != mesh.TransportADS {
 		mode += "," + string(c.Transport)
 	}
+	if c.Gateway {
+		return fmt.Sprintf("gateway%s/%s/%s/%v/%s/%s/%s", mode, c.Namespace, c.Workload, c.IPv6, c.Inbound, c.Gateways, c.SourceLabels)
+	}
 	if c.Explicit {
 		return "explicit" + mode + "/" + c.Namespace + "/" + c.Workload + "/" + c.SourceLabels
 	}
@@ -59,6 +66,9 @@ func (c Class) Key() string {
 
 // ClassOf returns the class of a workload's proxy.
 func ClassOf(view mesh.View, workload *mesh.Workload) Class {
+	if workload.Gateway {
+		return gatewayClass(view, workload)
+	}
 	class := Class{
 		Namespace:    workload.Namespace,
 		Explicit:     workload.Explicit,
@@ -145,11 +155,10 @@ func sourceLabelKeys(view mesh.View, host, namespace string) []string {
 	if len(tables) == 0 {
 		return keys
 	}
-	for _, route := range tables[0].HTTP {
-		for _, match := range route.Matches {
-			keys = slices.AppendSeq(keys, maps.Keys(match.SourceLabels))
-		}
-	}
+	tables[0].EachSource(func(labels map[string]string, _ string) bool {
+		keys = slices.AppendSeq(keys, maps.Keys(labels))
+		return true
+	})
 	return keys
 }
 

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -82,6 +83,10 @@ func (b *build) clusters() {
 	if service == nil {
 		return
 	}
+	if b.unit.ByName {
+		b.clustersByName(service)
+		return
+	}
 	for _, t := range b.clusterTargets(service) {
 		cluster := b.clusterOf(t)
 		b.secure(cluster, service, t)
@@ -119,6 +124,23 @@ func (b *build) findPolicies(service *mesh.Service) {
 		case !mesh.IsWildcard(policy.Host):
 			b.find(message.HostNotFound(id, "spec.host", policy.Host))
 		}
+	}
+}
+
+// clustersByName builds clusters that carry TLS of a client's own, named by what the client
+// asks for: outbound_.<port>_.<subset>_.<host>, as Istio has it.
+func (b *build) clustersByName(service *mesh.Service) {
+	for _, t := range b.targets(service) {
+		_, subset, _ := strings.Cut(strings.TrimPrefix(t.Name, "outbound|"), "|")
+		subset, _, _ = strings.Cut(subset, "|")
+		assigned := t.Name
+		t.Name, t.Port.Protocol = fmt.Sprintf("%soutbound_.%d_.%s_.%s", byName, t.Port.Number, subset, service.Host), mesh.TCP
+		cluster := b.clusterOf(t)
+		if cluster.EdsClusterConfig == nil {
+			continue // it is not of the mesh
+		}
+		cluster.EdsClusterConfig.ServiceName = assigned
+		b.add(Resource{TypeURL: ClusterType, Name: t.Name, Message: cluster, Owners: t.Owners})
 	}
 }
 

@@ -47,6 +47,7 @@ var typeNames = []struct{ name, url string }{
 	{"routes", translate.RouteType},
 	{"clusters", translate.ClusterType},
 	{"endpoints", translate.EndpointType},
+	{"secrets", translate.SecretType},
 }
 
 func TestCorpus(t *testing.T) {
@@ -91,6 +92,7 @@ func readCase(tb testing.TB, path string) *corpusCase {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	text = []byte(strings.NewReplacer("A-CERTIFICATE", onePair().certificate, "ITS-KEY", onePair().key).Replace(string(text)))
 	documents := bytes.Split(text, []byte("\n---\n"))
 	c := &corpusCase{}
 	if err := yaml.UnmarshalStrict(documents[0], c); err != nil {
@@ -167,6 +169,20 @@ func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.F
 			if entry != nil {
 				add(func(s *mesh.Store) { s.SetEntry(entry) })
 			}
+		case "Gateway":
+			gateway, found := convert.Gateway(decode[v1alpha1.Gateway](tb, document), convert.Options{})
+			findings = append(findings, found...)
+			if gateway != nil {
+				add(func(s *mesh.Store) { s.SetGateway(gateway) })
+			}
+		case "Secret":
+			secret := decode[corev1.Secret](tb, document)
+			name := mesh.NamespacedName{Namespace: secret.Namespace, Name: secret.Name}
+			if secret.StringData == nil { // one that is not there
+				secret = nil
+			}
+			credential := convert.Credential(name, stored(secret), nil)
+			add(func(s *mesh.Store) { s.SetCredential(credential) })
 		case "DestinationRule":
 			policy, found := convert.Policy(decode[v1alpha1.DestinationRule](tb, document), convert.Options{})
 			findings = append(findings, found...)
@@ -182,6 +198,18 @@ func fillerOf(tb testing.TB, documents [][]byte) (func(*mesh.Store), []message.F
 			step(s)
 		}
 	}, findings
+}
+
+// stored is a Secret as the API server hands it out; nil stays nil.
+func stored(secret *corev1.Secret) *corev1.Secret {
+	if secret == nil {
+		return nil
+	}
+	secret.Data = map[string][]byte{}
+	for key, value := range secret.StringData {
+		secret.Data[key] = []byte(value)
+	}
+	return secret
 }
 
 func decode[T any](tb testing.TB, document []byte) *T {
@@ -201,7 +229,11 @@ func (c *corpusCase) translated() ([]translate.Resource, []message.Finding) {
 func translateAll(view mesh.View, class translate.Class, findings []message.Finding) ([]translate.Resource, []message.Finding) {
 	var resources []translate.Resource
 	findings = slices.Clone(findings)
-	for _, unit := range translate.Units(view, class) {
+	units := translate.Units(view, class)
+	for _, name := range view.GatewayNames() {
+		units = append(units, translate.Unit{Kind: translate.UnitGatewayFindings, Host: name})
+	}
+	for _, unit := range units {
 		result := translate.Translate(view, unit)
 		resources = append(resources, result.Resources...)
 		findings = append(findings, result.Findings...)
@@ -244,7 +276,7 @@ func shown(tb testing.TB, resource translate.Resource) map[string]any {
 		tb.Fatalf("%s: %v", resource.Name, err)
 	}
 	var message map[string]any
-	if err := json.Unmarshal(text, &message); err != nil {
+	if err := json.Unmarshal(withoutPEM(text), &message); err != nil {
 		tb.Fatal(err)
 	}
 	entry := map[string]any{"name": resource.Name, "message": message}

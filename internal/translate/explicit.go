@@ -44,16 +44,22 @@ func (b *build) explicitListeners() {
 	for _, wanted := range workload.OutboundTCP {
 		name, cluster := ClusterName(wanted.Host, wanted.Port, ""), Resource{}
 		service := b.service(wanted.Host)
+		var chains []chain
 		if service != nil {
 			cluster.Owners = append(cluster.Owners, service.Origin.ObjectID)
-			if _, found := service.Port(wanted.Port); found && sees(b.view, b.unit.Namespace, b.view.Service(wanted.Host)) {
+			if port, found := service.Port(wanted.Port); found && sees(b.view, b.unit.Namespace, b.view.Service(wanted.Host)) {
 				cluster.Requires = append(cluster.Requires, name)
+				chains = b.outboundChains(service, port, workload.Labels, service.Addresses, &cluster)
 			}
 		}
 		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)
-		filters, owners := b.tcpTo(wanted.Host, wanted.Port)
+		rest, owners := b.tcpTo(wanted.Host, wanted.Port)
 		cluster.Owners = append(cluster.Owners, owners...)
-		add(listener, wanted.ListenPort, cluster, &listenerv3.FilterChain{Filters: filters})
+		built := []*listenerv3.FilterChain{{Filters: rest}}
+		if len(chains) > 0 {
+			built = filterChains(append(chains, chain{name: "rest", filters: rest, hidden: func(string) {}}))
+		}
+		add(listener, wanted.ListenPort, cluster, built...)
 	}
 	for _, port := range inboundPorts(b.view, workload) {
 		listener := fmt.Sprintf("inbound|%d", port.Number)
@@ -74,6 +80,7 @@ func (b *build) addListener(name string, address netip.Addr, port uint16, with R
 	if slices.ContainsFunc(chains, func(chain *listenerv3.FilterChain) bool { return chain.TransportSocket != nil }) {
 		lookForTLS(listener, nil)
 	}
+	lookForNames(listener)
 	with.TypeURL, with.Name, with.Message = ListenerType, name, listener
 	b.add(with)
 }

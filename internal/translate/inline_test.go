@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -12,6 +13,7 @@ import (
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -36,8 +38,11 @@ func (b *inlined) add(tb testing.TB, prefix string, resources []translate.Resour
 	tb.Helper()
 	assignments := map[string]*endpointv3.ClusterLoadAssignment{}
 	routes := map[string]*routev3.RouteConfiguration{}
+	secrets := map[string]*tlsv3.Secret{}
 	for _, resource := range resources {
 		switch message := resource.Message.(type) {
+		case *tlsv3.Secret:
+			secrets[message.Name] = message
 		case *endpointv3.ClusterLoadAssignment:
 			assignments[message.ClusterName] = message
 		case *routev3.RouteConfiguration:
@@ -61,7 +66,7 @@ func (b *inlined) add(tb testing.TB, prefix string, resources []translate.Resour
 		case *clusterv3.Cluster:
 			b.Clusters = append(b.Clusters, staticCluster(tb, prefix, message, assignments))
 		case *listenerv3.Listener:
-			listener := staticListener(tb, message, scopes)
+			listener := staticListener(tb, message, scopes, routes, secrets)
 			listener.Name = prefix + listener.Name
 			if prefix != "" {
 				listener.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: uint32(10000 + len(b.Listeners))}
@@ -91,7 +96,7 @@ func staticCluster(tb testing.TB, prefix string, cluster *clusterv3.Cluster, ass
 	return cluster
 }
 
-func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.ScopedRouteConfigurationsList) *listenerv3.Listener {
+func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.ScopedRouteConfigurationsList, routes map[string]*routev3.RouteConfiguration, secrets map[string]*tlsv3.Secret) *listenerv3.Listener {
 	tb.Helper()
 	listener = proto.CloneOf(listener)
 	chains := listener.FilterChains
@@ -99,6 +104,7 @@ func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.
 		chains = append(chains, listener.DefaultFilterChain)
 	}
 	for _, chain := range chains {
+		staticSocket(tb, chain.TransportSocket, secrets)
 		for _, filter := range chain.Filters {
 			manager := &hcmv3.HttpConnectionManager{}
 			if !filter.GetTypedConfig().MessageIs(manager) {
@@ -108,6 +114,13 @@ func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.
 				tb.Fatal(err)
 			}
 			scoped := manager.GetScopedRoutes()
+			if rds := manager.GetRds(); rds != nil {
+				if routes[rds.RouteConfigName] == nil {
+					tb.Errorf("listener %s leads to no route configuration %s", listener.Name, rds.RouteConfigName)
+				}
+				manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes[rds.RouteConfigName]}
+				repack(tb, filter, manager)
+			}
 			if scoped == nil {
 				continue
 			}
@@ -117,14 +130,63 @@ func staticListener(tb testing.TB, listener *listenerv3.Listener, scopes *hcmv3.
 				// A list must not be empty, though what comes over xDS may be.
 				manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{Name: "none"}}
 			}
-			packed, err := anypb.New(manager)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: packed}
+			repack(tb, filter, manager)
 		}
 	}
 	return listener
+}
+
+func repack(tb testing.TB, filter *listenerv3.Filter, manager *hcmv3.HttpConnectionManager) {
+	tb.Helper()
+	packed, err := anypb.New(manager)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: packed}
+}
+
+// staticSocket puts the secrets that are served in the place of where they come from.
+func staticSocket(tb testing.TB, socket *corev3.TransportSocket, secrets map[string]*tlsv3.Secret) {
+	tb.Helper()
+	context := &tlsv3.DownstreamTlsContext{}
+	if socket == nil {
+		return
+	}
+	if err := socket.GetTypedConfig().UnmarshalTo(context); err != nil {
+		tb.Fatal(err)
+	}
+	common := context.CommonTlsContext
+	var kept []*tlsv3.SdsSecretConfig
+	for _, config := range common.TlsCertificateSdsSecretConfigs {
+		if secret := secrets[config.Name]; secret != nil {
+			certificate := proto.CloneOf(secret.GetTlsCertificate())
+			inFile(certificate.CertificateChain, onePair().certificate)
+			inFile(certificate.PrivateKey, onePair().key)
+			common.TlsCertificates = append(common.TlsCertificates, certificate)
+		} else {
+			kept = append(kept, config)
+		}
+	}
+	common.TlsCertificateSdsSecretConfigs = kept
+	if combined := common.GetCombinedValidationContext(); combined != nil && secrets[combined.ValidationContextSdsSecretConfig.Name] != nil {
+		merged := proto.CloneOf(combined.DefaultValidationContext)
+		proto.Merge(merged, secrets[combined.ValidationContextSdsSecretConfig.Name].GetValidationContext())
+		inFile(merged.TrustedCa, onePair().certificate)
+		merged.Crl = nil // an authority's list of what it has revoked is not at hand
+		common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: merged}
+	}
+	packed, err := anypb.New(context)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	socket.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: packed}
+}
+
+// inFile puts text in the place of a file that is not there.
+func inFile(source *corev3.DataSource, text string) {
+	if source.GetFilename() != "" {
+		source.Specifier = &corev3.DataSource_InlineString{InlineString: strings.ReplaceAll(text, `\n`, "\n")}
+	}
 }
 
 // bootstrap returns the bootstrap as JSON.

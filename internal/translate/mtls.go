@@ -66,7 +66,13 @@ func (b *build) mutual(chain *listenerv3.FilterChain) *listenerv3.FilterChain {
 		chain.FilterChainMatch = &listenerv3.FilterChainMatch{}
 	}
 	chain.FilterChainMatch.ApplicationProtocols = []string{meshALPN}
-	chain.TransportSocket = transportSocket(&tlsv3.DownstreamTlsContext{
+	chain.TransportSocket = transportSocket(b.meshServer())
+	return chain
+}
+
+// meshServer takes callers of the trust domain.
+func (b *build) meshServer() *tlsv3.DownstreamTlsContext {
+	return &tlsv3.DownstreamTlsContext{
 		RequireClientCertificate: wrapperspb.Bool(true),
 		// A session that is resumed would show the certificates that it began with, when
 		// the root that they lead to may be on its way out.
@@ -78,8 +84,7 @@ func (b *build) mutual(chain *listenerv3.FilterChain) *listenerv3.FilterChain {
 				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + b.view.Settings().TrustDomain + "/"},
 			},
 		}),
-	})
-	return chain
+	}
 }
 
 // lookForTLS has a listener look at how connections begin; at those to all ports unless

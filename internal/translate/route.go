@@ -31,6 +31,8 @@ type hostRoutes struct {
 	// callerNamespace and callerLabels are set where the table looks at callers.
 	callerNamespace string
 	callerLabels    map[string]string
+	// gateways are those by which the table is bound here; none at a sidecar.
+	gateways []string
 
 	// policy and serviceOf are build's.
 	policy    func(host string) *mesh.Policy
@@ -150,7 +152,7 @@ func (r *hostRoutes) findUnrouted() {
 			} else if parts := strings.Split(r.host, "."); len(parts) > 3 && parts[2] == "svc" {
 				r.find(message.RoutedHostNotFound(id, path, r.host))
 			}
-		case !slices.ContainsFunc(r.service.Ports, func(p mesh.ServicePort) bool { return p.Protocol.IsHTTP() }):
+		case len(r.table.HTTP) > 0 && !slices.ContainsFunc(r.service.Ports, func(p mesh.ServicePort) bool { return p.Protocol.IsHTTP() }):
 			r.find(message.PortNotHTTP(id, path, r.host))
 		}
 	}
@@ -180,7 +182,7 @@ func (r *hostRoutes) origin() []mesh.ObjectID {
 func (r *hostRoutes) configuration(port mesh.ServicePort) (*routev3.RouteConfiguration, []string, []mesh.ObjectID) {
 	name := RouteName(r.host, port.Number)
 	p := &portRoutes{hostRoutes: r, port: port.Number, owners: r.origin()}
-	routed := r.table != nil && port.Protocol.IsHTTP()
+	routed := r.table != nil && (len(r.table.HTTP) > 0 || r.service == nil) && port.Protocol.IsHTTP()
 	if routed {
 		if !r.table.Rule {
 			p.owners = append(p.owners, r.table.Origin.ObjectID)
@@ -270,11 +272,17 @@ func (p *portRoutes) addRoute(route *mesh.HTTPRoute) {
 	}
 }
 
-// concerns reports whether a match can be met on this port by this caller.
+// concerns reports whether a match can be met on this port by this caller. Who calls a gateway
+// is no workload that it knows.
 func (p *portRoutes) concerns(match *mesh.HTTPMatch) bool {
+	at := p.gateways
+	if len(at) == 0 {
+		at = []string{mesh.MeshGateway}
+	}
 	return (match.Port == 0 || match.Port == p.port) &&
 		(match.SourceNamespace == "" || match.SourceNamespace == p.callerNamespace) &&
-		mesh.Selects(match.SourceLabels, p.callerLabels) && mesh.AppliesTo(match.Gateways, mesh.MeshGateway)
+		mesh.Selects(match.SourceLabels, p.callerLabels) &&
+		(len(match.Gateways) == 0 || slices.ContainsFunc(match.Gateways, func(name string) bool { return slices.Contains(at, name) }))
 }
 
 func (p *portRoutes) addMatch(route *mesh.HTTPRoute, match *mesh.HTTPMatch, index int, action routeAction) {

@@ -29,6 +29,12 @@ const (
 	// UnitPort is the listener, and the routes, by which an intercepting proxy reaches the hosts
 	// of one port that have no address of their own; its number is the unit's host.
 	UnitPort
+	// UnitGateway is the listeners and certificates of a class of gateways.
+	UnitGateway
+	// UnitGatewayRoutes is one route configuration of such a class; its name is the unit's host.
+	UnitGatewayRoutes
+	// UnitGatewayFindings is what is to be said of one Gateway, whose name is the unit's host.
+	UnitGatewayFindings
 )
 
 // Unit names the smallest piece that is translated again when something that it read
@@ -58,6 +64,10 @@ type Unit struct {
 	// SourceLabels are those of the class that the host's routes and policies look at, each
 	// unit those that matter for it.
 	SourceLabels string
+	// Gateways is the class's, for units of gateways.
+	Gateways string
+	// ByName is set for clusters that a gateway finds by the name in a TLS handshake.
+	ByName bool
 	// Transport is the class's, for what names where more configuration comes from.
 	Transport mesh.Transport
 }
@@ -75,6 +85,8 @@ func (u Unit) Compare(other Unit) int {
 		cmp.Compare(u.MTLS, other.MTLS),
 		compareBool(u.Certified, other.Certified),
 		cmp.Compare(u.SourceLabels, other.SourceLabels),
+		cmp.Compare(u.Gateways, other.Gateways),
+		compareBool(u.ByName, other.ByName),
 		cmp.Compare(u.Transport, other.Transport),
 	)
 }
@@ -95,6 +107,15 @@ func compareBool(a, b bool) int {
 func Units(view mesh.View, class Class) []Unit {
 	l := lister{view: view, class: class, narrow: view.NarrowHosts(), sources: view.SourceHosts(), looks: view.Looks()}
 	services, known := l.services()
+	if class.Gateway {
+		l.addGateway(services)
+		return l.units
+	}
+	if class.Everybody {
+		for _, name := range view.GatewayNames() {
+			l.units = append(l.units, Unit{Kind: UnitGatewayFindings, Host: name})
+		}
+	}
 	hosts := slices.Sorted(maps.Keys(known))
 	called := union(hosts, l.led(hosts)) // and those that their routes lead to
 
@@ -103,40 +124,32 @@ func Units(view mesh.View, class Class) []Unit {
 	if class.Explicit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
 	}
-	// What is there for one transport only.
-	only := mesh.TransportADS
-	if class.Transport == mesh.TransportGRPC {
-		only = class.Transport
-	} else {
+	if class.Transport != mesh.TransportGRPC {
 		l.units = append(l.units, listeners)
 	}
 	for _, host := range union(hosts, view.RoutedHosts()) {
 		if service := services[host]; service == nil || known[host] != nil {
-			l.addRoutes(host, service)
+			home := ""
+			if class.Explicit && service != nil {
+				home = service.Namespace
+			}
+			l.addRouted(Unit{Kind: UnitRoutes, Host: host, Explicit: class.Explicit, Transport: l.special()}, home)
 		}
 	}
 	for _, host := range union(called, view.PolicyHosts()) {
 		if service := services[host]; service == nil || known[host] != nil || slices.Contains(called, host) {
-			declared := service != nil && (service.Name == "" || service.Headless)
-			l.add(Unit{
-				Kind: UnitClusters, Host: host, Certified: class.MTLS != "", Transport: class.Transport,
-				Explicit: class.Explicit && declared, SourceLabels: l.labels(l.clusterKeys(service, host)),
-			}, l.isNarrow(host))
+			l.addClusters(Unit{Host: host, Certified: class.MTLS != ""}, service)
 		}
 	}
 	for _, host := range called {
 		if services[host] != nil {
-			looks := mesh.LooksAt(l.looks, host)
-			l.add(Unit{Kind: UnitEndpoints, Host: host, Transport: only, SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
+			l.addEndpoints(host)
 		}
 	}
 	if !class.Explicit {
 		for _, host := range hosts {
 			certified := known[host].Headless && class.MTLS != ""
-			l.add(Unit{
-				Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport, Certified: certified,
-				SourceLabels: l.labels(mesh.LooksAt(l.looks, host).Choosing),
-			}, l.isNarrow(host))
+			l.addRouted(Unit{Kind: UnitAddresses, Host: host, IPv6: class.IPv6, Transport: class.Transport, Certified: certified}, "")
 		}
 		l.addPorts(known)
 	}
@@ -252,18 +265,36 @@ func (l *lister) add(unit Unit, narrow bool) {
 	}
 }
 
-// addRoutes adds the unit of a host's routes. What a destination gets is part of them.
-func (l *lister) addRoutes(host string, service *mesh.Service) {
-	unit := Unit{Kind: UnitRoutes, Host: host, Explicit: l.class.Explicit}
+// special is the transport of what differs for one transport only.
+func (l *lister) special() mesh.Transport {
 	if l.class.Transport == mesh.TransportGRPC {
-		unit.Transport = l.class.Transport
+		return mesh.TransportGRPC
 	}
+	return mesh.TransportADS
+}
+
+func (l *lister) addClusters(unit Unit, service *mesh.Service) {
+	declared := service != nil && (service.Name == "" || service.Headless)
+	unit.Kind, unit.Transport, unit.Explicit = UnitClusters, l.class.Transport, l.class.Explicit && declared
+	unit.SourceLabels = l.labels(l.clusterKeys(service, unit.Host))
+	l.add(unit, l.isNarrow(unit.Host))
+}
+
+func (l *lister) addEndpoints(host string) {
+	looks := mesh.LooksAt(l.looks, host)
+	l.add(Unit{Kind: UnitEndpoints, Host: host, Transport: l.special(), SourceLabels: l.labels(slices.Concat(looks.Choosing, looks.Ordering))}, l.isNarrow(host))
+}
+
+// addRouted adds a unit in which a host's routes are, and so what a destination gets. Its home is the
+// namespace whose callers have names of their own for the host; empty for none.
+func (l *lister) addRouted(unit Unit, home string) {
+	host := unit.Host
 	keys := l.choosing(host)
 	if mesh.CoveredBy(l.sources, host) {
 		unit.Namespace = l.class.Namespace
 		keys = append(keys, sourceLabelKeys(l.view, host, l.class.Namespace)...)
-	} else if l.class.Explicit && service != nil && service.Namespace == l.class.Namespace {
-		unit.Namespace = l.class.Namespace
+	} else if home != "" && home == l.class.Namespace {
+		unit.Namespace = home
 	}
 	unit.SourceLabels = l.labels(keys)
 	l.add(unit, l.dependsOnNamespace(host))
@@ -318,6 +349,12 @@ func Translate(view mesh.View, unit Unit) Result {
 		b.addresses()
 	case UnitPort:
 		b.port()
+	case UnitGateway:
+		b.gateway()
+	case UnitGatewayRoutes:
+		b.gatewayRoutes()
+	case UnitGatewayFindings:
+		b.gatewayFindings()
 	}
 	return b.result()
 }

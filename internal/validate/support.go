@@ -17,8 +17,6 @@ var unimplemented = map[string][]string{
 	kindVirtualService: {
 		"spec.http[].fault.abort.http2Error",
 		"spec.http[].fault.delay.exponentialDelay",
-		"spec.tcp",
-		"spec.tls",
 	},
 	kindServiceEntry: {"spec.endpoints[].network"},
 	kindGateway: {
@@ -56,9 +54,7 @@ var unimplemented = map[string][]string{
 // which; the others give FL0002 too.
 var partial = map[string]map[string]string{
 	kindVirtualService: {
-		"spec.gateways[]":                "only `mesh`",
-		"spec.http[].match[].gateways[]": "only `mesh`",
-		"spec.hosts[]":                   "no IP addresses",
+		"spec.hosts[]": "no IP addresses",
 	},
 	kindServiceEntry: {
 		"spec.ports[].protocol": "no `UDP`",
@@ -103,6 +99,8 @@ var differences = map[string]map[string]string{
 		"spec.http[].rewrite.uri":                "where a match says nothing of the path, the whole path is replaced; Istio replaces its leading `/` only. It must begin with `/`",
 		"spec.http[].route[].headers":            "another host by `request.set` goes before that of the route; with Istio the route's overrules it",
 		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
+		"spec.http[].match[].sourceLabels":       "a match with it takes nothing at a gateway, which does not know who calls; Istio compares the gateway's own labels there. The same holds for `sourceNamespace`, and for `tcp` and `tls`",
+		"spec.tls[].match[].sniHosts":            "the most exact name wins, whatever the order, as in Istio",
 		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
 	},
 	kindDestinationRule: {

@@ -27,7 +27,7 @@ func VirtualService(object *v1alpha1.VirtualService, options Options) []message.
 	c.gateways(spec.Child("gateways"), object.Spec.Gateways)
 	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)
 	if len(object.Spec.HTTP)+len(object.Spec.TLS)+len(object.Spec.TCP) == 0 {
-		c.invalid(spec, "there is no route", "set at least one route in http")
+		c.invalid(spec, "there is no route", "set at least one route in http, tls or tcp")
 	}
 	isDelegate := len(object.Spec.Hosts) == 0
 	if isDelegate && len(object.Spec.Gateways)+len(object.Spec.TLS)+len(object.Spec.TCP) > 0 {
@@ -39,6 +39,12 @@ func VirtualService(object *v1alpha1.VirtualService, options Options) []message.
 		if isDelegate && route.Delegate != nil {
 			c.conflict(path.Child("delegate"), "without hosts the object is a delegate itself, and one level only is followed", "put the routes here")
 		}
+	}
+	for i := range object.Spec.TLS {
+		c.tlsRoute(spec.Child("tls").Index(i), &object.Spec.TLS[i], object.Spec.Hosts)
+	}
+	for i := range object.Spec.TCP {
+		c.tcpRoute(spec.Child("tcp").Index(i), &object.Spec.TCP[i])
 	}
 	return message.Sort(c.findings)
 }
@@ -67,9 +73,7 @@ func (c *checker) gateways(path *field.Path, gateways []string) {
 		if !both {
 			namespace, name = ".", gateway
 		}
-		if gateway != mesh.MeshGateway {
-			c.notImplemented(path.Index(i), "gateways are", `remove it, or use the word "mesh" for all sidecars`)
-		} else if len(validation.IsDNS1123Subdomain(name)) > 0 || namespace != "." && len(validation.IsDNS1123Label(namespace)) > 0 {
+		if len(validation.IsDNS1123Subdomain(name)) > 0 || namespace != "." && len(validation.IsDNS1123Label(namespace)) > 0 {
 			c.invalid(path.Index(i), fmt.Sprintf("%q is not the name of a Gateway", gateway), `write name or namespace/name, or "mesh" for all sidecars`)
 		}
 	}

@@ -80,12 +80,16 @@ func TestClusterDomainCompletesHosts(t *testing.T) {
 
 func TestWhereAnObjectApplies(t *testing.T) {
 	for fields, want := range map[string][]string{
-		`gateways: [mesh], exportTo: ["*"]`:  nil,
-		`gateways: [], exportTo: []`:         nil,
-		`gateways: [edge, mesh, other/edge]`: {"FL0002 spec.gateways[0]", "FL0002 spec.gateways[2]"},
-		`exportTo: [".", "*", prod, "~"]`:    nil,
-		`exportTo: [a.b]`:                    {"FL0001 spec.exportTo[0]"},
-		`tls: [{match: [{sniHosts: [a]}], route: []}], tcp: [{route: []}, {route: []}]`: {"FL0002 spec.tcp", "FL0002 spec.tls"},
+		`gateways: [mesh], exportTo: ["*"]`:                                nil,
+		`gateways: [], exportTo: []`:                                       nil,
+		`gateways: [edge, mesh, other/edge]`:                               nil,
+		`gateways: [a/b/c, Edge]`:                                          {"FL0001 spec.gateways[0]", "FL0001 spec.gateways[1]"},
+		`exportTo: [".", "*", prod, "~"]`:                                  nil,
+		`exportTo: [a.b]`:                                                  {"FL0001 spec.exportTo[0]"},
+		`tls: [{match: [{sniHosts: [a]}], route: []}], tcp: [{route: []}]`: {"FL0001 spec.tcp[0].route", "FL0007 spec.tls[0].match[0].sniHosts[0]", "FL0001 spec.tls[0].route"},
+		`tcp: [{match: [{destinationSubnets: [10.0.0.0/33], sourceSubnet: x, port: 70000, gateways: [mesh]}], route: [{destination: {host: reviews}}]}]`: {
+			"FL0001 spec.tcp[0].match[0].destinationSubnets[0]", "FL0001 spec.tcp[0].match[0].port", "FL0001 spec.tcp[0].match[0].sourceSubnet",
+		},
 	} {
 		t.Run(fields, func(t *testing.T) {
 			judge(t, `{hosts: [reviews], http: [{`+toReviews+`}], `+fields+`}`, want...)
@@ -94,7 +98,7 @@ func TestWhereAnObjectApplies(t *testing.T) {
 	judge(t, `{hosts: [reviews]}`, "FL0001 spec")
 	judge(t, `{http: [{delegate: {name: other}}]}`, "FL0007 spec.http[0].delegate")
 	judge(t, `{gateways: [mesh], http: [{`+toReviews+`}]}`, "FL0007 spec")
-	judge(t, `{hosts: [reviews], tcp: [{route: []}]}`, "FL0002 spec.tcp")
+	judge(t, `{hosts: [reviews], tcp: [{route: []}]}`, "FL0001 spec.tcp[0].route")
 }
 
 // Each is one route of spec.http.
@@ -197,7 +201,7 @@ func TestMatches(t *testing.T) {
 		`sourceNamespace: prod`:                           nil,
 		`sourceNamespace: "*"`:                            {"FL0001 " + at + ".sourceNamespace"},
 		`gateways: [mesh]`:                                nil,
-		`gateways: [edge]`:                                {"FL0002 " + at + ".gateways[0]"},
+		`gateways: [Edge]`:                                {"FL0001 " + at + ".gateways[0]"},
 	} {
 		t.Run(match, func(t *testing.T) {
 			judge(t, `{hosts: [reviews], http: [{match: [{`+match+`}], `+toReviews+`}]}`, want...)

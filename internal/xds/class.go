@@ -58,6 +58,13 @@ func (c *class) get(typeURL, name string) (entry, bool) {
 	return e, found
 }
 
+// has reports whether there is anything of a type.
+func (c *class) has(typeURL string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.view[typeURL]) > 0
+}
+
 // names calls do with every name of a type.
 func (c *class) names(typeURL string, do func(string)) {
 	c.mu.RLock()

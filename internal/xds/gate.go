@@ -102,9 +102,9 @@ func (s *session) passesRemoval(sub *subscription, name string) bool {
 	case EndpointType:
 		// A proxy that drops the cluster unsubscribes by itself.
 		return !s.referred(EndpointType)
-	case RouteType:
-		// Likewise with the scope that leads there.
-		return !s.referred(RouteType)
+	case RouteType, SecretType:
+		// Likewise with the scope or listener that leads there.
+		return !s.referred(sub.typeURL)
 	}
 	return true
 }

@@ -22,7 +22,10 @@ func (s *session) interested(key Key) bool {
 func (s *session) referred(typeURL string) bool {
 	switch typeURL {
 	case RouteType:
-		return s.whole(ScopeType) != nil
+		// A gateway's listeners name routes themselves.
+		return s.whole(ScopeType) != nil || s.whole(ListenerType) != nil && !s.class.has(ScopeType)
+	case SecretType:
+		return s.whole(ListenerType) != nil
 	case EndpointType:
 		return s.whole(ClusterType) != nil
 	}

@@ -96,13 +96,14 @@ func (s *session) changed(keys []Key) {
 }
 
 // arrive tells the tracker once it is known what concerns the proxy: the view is there, and
-// Envoy has subscribed to these three as a whole, from which follows what else it asks for.
+// Envoy has subscribed to these three as a whole, from which follows what else it asks for. A
+// gateway has no scopes.
 func (s *session) arrive() {
 	if s.arrived {
 		return
 	}
 	for _, typeURL := range []string{ClusterType, ListenerType, ScopeType} {
-		if s.whole(typeURL) == nil {
+		if s.whole(typeURL) == nil && (typeURL != ScopeType || s.class.has(ScopeType)) {
 			return
 		}
 	}
