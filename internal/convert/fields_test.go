@@ -208,12 +208,14 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 		name := strconv.Itoa(int(number))
 		service.Ports = append(service.Ports, mesh.ServicePort{Name: name, Number: number, Protocol: mesh.HTTP})
 	}
-	service.Ports = append(service.Ports, mesh.ServicePort{Name: "tcp", Number: 9, Protocol: mesh.TCP})
+	for _, number := range []uint16{9, 10} {
+		service.Ports = append(service.Ports, mesh.ServicePort{Name: strconv.Itoa(int(number)), Number: number, Protocol: mesh.TCP})
+	}
 	store.SetService(service)
 	caller := &mesh.Workload{
 		Namespace: "default", Name: "caller", Address: netip.MustParseAddr("198.18.0.1"), Explicit: true,
 		Labels: map[string]string{"key": "text"}, Locality: mesh.Locality{Region: "text", Zone: "a"},
-		OutboundTCP: []mesh.OutboundTCP{{Host: service.Host, Port: 9, ListenPort: 9009}},
+		OutboundTCP: []mesh.OutboundTCP{{Host: service.Host, Port: 9, ListenPort: 9009}, {Host: service.Host, Port: 10, ListenPort: 9010}},
 	}
 	server := &mesh.Workload{
 		Namespace: "default", Name: "server", Address: netip.MustParseAddr("198.18.0.2"), Explicit: true,

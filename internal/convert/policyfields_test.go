@@ -108,6 +108,9 @@ func destinationRuleLeaves() leafTest {
 				key = place
 			}
 			test.bases[key] = fmt.Sprintf(form, base)
+			if field == "tls.credentialName" {
+				test.bases[key] = "{workloadSelector: {matchLabels: {key: text}}, " + test.bases[key][1:]
+			}
 		}
 		for field, samples := range trafficSamples {
 			test.samples[place+"."+field] = samples
@@ -152,5 +155,8 @@ func wideMesh(store *mesh.Store) {
 		HTTP: []mesh.HTTPRoute{
 			to("spec.http[0]", "v1", mesh.HTTPMatch{URI: &mesh.StringMatch{Kind: mesh.Prefix, Value: "/v1"}}), to("spec.http[1]", ""),
 		},
+		TCP: []mesh.ConnectionRoute{{
+			Path: "spec.tcp[0]", Matches: []mesh.ConnectionMatch{{Port: 10}}, Destinations: []mesh.Destination{{Host: reviews, Subset: "v1", Port: 10}},
+		}},
 	})
 }

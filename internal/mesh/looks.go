@@ -8,7 +8,7 @@ import (
 )
 
 // Of a caller policies look at labels, and at more that is written as labels: where it runs,
-// which service it is of, whether it calls its proxy by address (the value ModeExplicit).
+// which service it is of, whether it is a gateway or calls its proxy by address.
 const (
 	LabelRegion  = "topology.kubernetes.io/region"
 	LabelZone    = "topology.kubernetes.io/zone"
@@ -18,6 +18,7 @@ const (
 	LabelMode    = "mesh.fairlead.dev/mode"
 
 	ModeExplicit = "explicit"
+	ModeGateway  = "gateway"
 )
 
 // placeLabels are those of a locality.
@@ -125,6 +126,9 @@ func (p *Policy) looks(choosing, ordering []string) ([]string, []string) {
 	}
 	for _, traffic := range all {
 		balancer := traffic.LoadBalancer
+		if traffic.TLS != nil && traffic.TLS.Credential != "" {
+			choosing = append(choosing, LabelMode)
+		}
 		if balancer == nil {
 			continue
 		}

@@ -129,6 +129,11 @@ func (p *Policy) All() []Traffic {
 	return all
 }
 
+// hasCredential reports whether callers need a Secret of their own namespace.
+func (p *Policy) hasCredential() bool {
+	return slices.ContainsFunc(p.All(), func(t Traffic) bool { return t.TLS != nil && t.TLS.Credential != "" })
+}
+
 // Algorithm is how an endpoint is chosen.
 type Algorithm string
 

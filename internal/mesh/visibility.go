@@ -187,7 +187,7 @@ func (s *Store) refreshNarrow(host string) {
 	}
 	for _, policy := range s.policyOf[host] {
 		from := policy.Origin.Namespace
-		narrow = narrow || len(policy.ExportTo) > 0 || from != home && from != s.settings.RootNamespace
+		narrow = narrow || len(policy.ExportTo) > 0 || from != home && from != s.settings.RootNamespace || policy.hasCredential()
 	}
 	if s.narrow.set(host, narrow) {
 		s.mark(KindNarrowHosts, "")

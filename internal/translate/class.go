@@ -128,6 +128,9 @@ func callerLabel(view mesh.View, workload *mesh.Workload, key string) (string, b
 	case mesh.LabelNode:
 		return some(cmp.Or(workload.Node, workload.Labels[key]))
 	case mesh.LabelMode:
+		if workload.Gateway {
+			return mesh.ModeGateway, true
+		}
 		return mesh.ModeExplicit, workload.Explicit
 	case mesh.LabelService:
 		if serving := view.Serving(workload.Key()); len(serving) > 0 {

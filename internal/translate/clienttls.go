@@ -2,6 +2,7 @@ package translate
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -12,6 +13,7 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 )
 
 // systemRoots is a secret of agent/bootstrap: the authorities that the proxy's own system
@@ -29,6 +31,8 @@ func (b *build) secure(cluster *clusterv3.Cluster, service *mesh.Service, t targ
 	able := b.unit.Certified && len(accounts) > 0 && !service.External
 	auto := &mesh.ClientTLS{Names: service.SubjectAltNames}
 	switch {
+	case tls.Own() && tls.Credential != "" && !b.mayHaveCredential():
+		cluster.TransportSocket = towardsNobody
 	case tls.Own():
 		cluster.TransportSocket = b.clientTLS(t)
 	case t.Traffic.Mode() == mesh.TLSMesh && able:
@@ -65,6 +69,10 @@ func (b *build) clientTLS(t target) *corev3.TransportSocket {
 	if t.speaksHTTP2() {
 		common.AlpnProtocols = []string{"h2"}
 	}
+	if tls.Credential != "" {
+		b.fromCredential(t, context, names)
+		return transportSocket(context)
+	}
 	if tls.Certificate != "" {
 		common.TlsCertificates = []*tlsv3.TlsCertificate{{CertificateChain: file(tls.Certificate), PrivateKey: file(tls.Key)}}
 	}
@@ -82,6 +90,56 @@ func (b *build) clientTLS(t target) *corev3.TransportSocket {
 		common.ValidationContextType = rootsFrom(expected, &tlsv3.SdsSecretConfig{Name: systemRoots})
 	}
 	return transportSocket(context)
+}
+
+// mayHaveCredential reports whether the caller is one that is served Secrets of its namespace: a
+// gateway, or a workload that the policy selects there.
+func (b *build) mayHaveCredential() bool {
+	policy := b.policy(b.unit.Host)
+	return b.labels[mesh.LabelMode] == mesh.ModeGateway || policy != nil && len(policy.Selector) > 0
+}
+
+// fromCredential takes certificate and authorities from a Secret of the caller's namespace. What
+// it has not, or what is not known yet, the proxy waits for: without it no connection is made.
+func (b *build) fromCredential(t target, context *tlsv3.UpstreamTlsContext, names []string) {
+	tls, common := t.Traffic.TLS, context.CommonTlsContext
+	name, credential := b.credential(tls.Credential)
+	name += "|" + b.unit.Host // each host's clusters have it as their own
+	if credential == nil {
+		credential = &mesh.Credential{}
+	} else if problem := credentialProblem(credential, tls); problem != "" {
+		b.find(message.CredentialUnusable(b.policy(b.unit.Host).Origin.ObjectID, tls.Path+".credentialName", "Secret "+credential.Name.String(), problem))
+	}
+	take := func(name string, content []byte, secret *tlsv3.Secret) *tlsv3.SdsSecretConfig {
+		secret.Name = name
+		served := slices.ContainsFunc(b.resources, func(r Resource) bool { return r.TypeURL == SecretType && r.Name == name })
+		if len(content) > 0 && !served {
+			b.add(Resource{TypeURL: SecretType, Name: name, Message: secret, Owners: []mesh.ObjectID{b.policy(b.unit.Host).Origin.ObjectID}})
+		}
+		return b.secretFrom(name)
+	}
+	if tls.Mode == mesh.TLSMutual {
+		common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{take(name, credential.Certificate,
+			certificate(inline(credential.Certificate), inline(credential.Key), inline(credential.Staple)))}
+	}
+	if !tls.SkipVerify {
+		expected := &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: subjectAltNames(names)}
+		common.ValidationContextType = rootsFrom(expected, take(name+"|roots", credential.Roots,
+			roots(inline(credential.Roots), inline(credential.Revoked))))
+	}
+}
+
+// credentialProblem says why a Secret cannot be used for what it is to be.
+func credentialProblem(credential *mesh.Credential, tls *mesh.ClientTLS) string {
+	switch {
+	case credential.Problem != "":
+		return credential.Problem
+	case tls.Mode == mesh.TLSMutual && len(credential.Certificate) == 0:
+		return "it has no tls.crt"
+	case !tls.SkipVerify && len(credential.Roots) == 0:
+		return "it has no ca.crt"
+	}
+	return ""
 }
 
 // rootsFrom takes the authorities from a secret, and the rest of what is expected as it stands.

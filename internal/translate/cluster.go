@@ -55,7 +55,7 @@ func (b *build) targets(service *mesh.Service) []target {
 				if !traffic.IsZero() {
 					owners = append(slices.Clone(owners), policy.Origin.ObjectID)
 				}
-				if b.labels[mesh.LabelMode] == mesh.ModeExplicit {
+				if b.labels[mesh.LabelMode] != "" {
 					traffic = withoutPassthrough(traffic)
 				}
 				all = append(all, target{Name: name, Port: port, Labels: labels, Owners: append(owners, owner), Traffic: withNames(traffic, service.SubjectAltNames)})

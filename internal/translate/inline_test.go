@@ -64,7 +64,9 @@ func (b *inlined) add(tb testing.TB, prefix string, resources []translate.Resour
 	for _, resource := range resources {
 		switch message := resource.Message.(type) {
 		case *clusterv3.Cluster:
-			b.Clusters = append(b.Clusters, staticCluster(tb, prefix, message, assignments))
+			cluster := staticCluster(tb, prefix, message, assignments)
+			staticSocket(tb, cluster.TransportSocket, secrets)
+			b.Clusters = append(b.Clusters, cluster)
 		case *listenerv3.Listener:
 			listener := staticListener(tb, message, scopes, routes, secrets)
 			listener.Name = prefix + listener.Name
@@ -148,14 +150,21 @@ func repack(tb testing.TB, filter *listenerv3.Filter, manager *hcmv3.HttpConnect
 // staticSocket puts the secrets that are served in the place of where they come from.
 func staticSocket(tb testing.TB, socket *corev3.TransportSocket, secrets map[string]*tlsv3.Secret) {
 	tb.Helper()
-	context := &tlsv3.DownstreamTlsContext{}
 	if socket == nil {
 		return
 	}
-	if err := socket.GetTypedConfig().UnmarshalTo(context); err != nil {
+	message, err := socket.GetTypedConfig().UnmarshalNew()
+	if err != nil {
 		tb.Fatal(err)
 	}
-	common := context.CommonTlsContext
+	context, isTLS := message.(interface {
+		proto.Message
+		GetCommonTlsContext() *tlsv3.CommonTlsContext
+	})
+	if !isTLS {
+		return
+	}
+	common := context.GetCommonTlsContext()
 	var kept []*tlsv3.SdsSecretConfig
 	for _, config := range common.TlsCertificateSdsSecretConfigs {
 		if secret := secrets[config.Name]; secret != nil {
@@ -174,6 +183,8 @@ func staticSocket(tb testing.TB, socket *corev3.TransportSocket, secrets map[str
 		inFile(merged.TrustedCa, onePair().certificate)
 		merged.Crl = nil // an authority's list of what it has revoked is not at hand
 		common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: merged}
+	} else if combined.GetValidationContextSdsSecretConfig().GetSdsConfig().GetAds() != nil {
+		common.ValidationContextType = nil // there is no stream by which it could come
 	}
 	packed, err := anypb.New(context)
 	if err != nil {

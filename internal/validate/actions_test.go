@@ -175,7 +175,7 @@ func TestDestinationRules(t *testing.T) {
 			"FL0001 spec.trafficPolicy.portLevelSettings[0].port.number",
 		},
 		`host: a, workloadSelector: {matchLabels: {a: b}}`:                                                    nil,
-		`host: a, subsets: [{name: v1}, {name: v2, trafficPolicy: {tunnel: {targetHost: a, targetPort: 1}}}]`: {"FL0002 spec.subsets[1].trafficPolicy.tunnel"},
+		`host: a, subsets: [{name: v1}, {name: v2, trafficPolicy: {tunnel: {targetHost: a, targetPort: 1}}}]`: nil,
 		`host: a, subsets: [{name: v1}, {name: v2}, {name: v1}]`:                                              {"FL0008 spec.subsets[2].name"},
 		`host: a, subsets: [{name: "v1|x"}, {name: ""}]`:                                                      {"FL0001 spec.subsets[0].name", "FL0001 spec.subsets[1].name"},
 		`host: a, subsets: [{name: v1, labels: {"a b": c}}]`:                                                  {"FL0001 spec.subsets[0].labels[a b]"},

@@ -41,13 +41,6 @@ var unimplemented = map[string][]string{
 		"spec.match.tcp",
 		"spec.match.udp",
 	},
-	kindDestinationRule: {
-		"spec.subsets[].trafficPolicy.portLevelSettings[].tls.credentialName",
-		"spec.subsets[].trafficPolicy.tls.credentialName",
-		"spec.subsets[].trafficPolicy.tunnel",
-		"spec.trafficPolicy.portLevelSettings[].tls.credentialName",
-		"spec.trafficPolicy.tls.credentialName",
-	},
 }
 
 // partial lists the fields that are implemented for some values only, with a word on
@@ -117,6 +110,7 @@ var differences = map[string]map[string]string{
 		"spec.trafficPolicy.loadBalancer.zoneAwareLbSetting":                   "on unless `enabled` is false; shares are reckoned by the control plane, from the endpoints of the first service that the caller serves, so that proxies need no setting for it",
 		"spec.trafficPolicy.outlierDetection.maxEjectionPercent":               "unset, one endpoint may always be taken out, however few there are",
 		"spec.trafficPolicy.tls":                                               "a field that has no meaning in the mode given is refused, where Istio ignores it",
+		"spec.trafficPolicy.tls.credentialName":                                "served to gateways, and to others by a policy with `workloadSelector`; for all others calls fail, where Istio makes them without. The Secret has `ca.crt` beside the certificate; there is no second one with `-cacert`",
 		"spec.trafficPolicy.tls.caCertificates":                                "unset, those of the proxy's machine, which its agent looks for where distributions keep them",
 		"spec.trafficPolicy.tls.subjectAltNames":                               "unset, the server must have the name that `sni` says; Istio takes any then",
 		"spec.trafficPolicy.tls.sni":                                           "unset, and where bytes are carried, the policy's host; Istio sends none then",
