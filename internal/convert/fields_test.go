@@ -23,7 +23,7 @@ import (
 	"fairlead.dev/fairlead/internal/validate"
 )
 
-// The promise that no field is accepted and ignored: every leaf field of both kinds is given
+// The promise that no field is accepted and ignored: every leaf field of each kind is given
 // two values, one at a time, in an object that is accepted otherwise. Then either proxies
 // are told two different things, or there is one FL0002 with the path of the field, or of
 // the field around it that is not implemented.
@@ -110,8 +110,10 @@ type leafTest struct {
 	base    string
 	bases   map[string]string
 	samples map[string][2]any
-	// sole are leaves of which one value only is accepted.
+	// sole are leaves of which one value only is accepted, or that do not concern the caller.
 	sole map[string]bool
+	// intercepted has the caller's proxy get all of its traffic; else it is called by address.
+	intercepted bool
 	// add converts an object with this spec and puts the value into the store.
 	add func(store *mesh.Store, spec []byte) ([]message.Finding, error)
 }
@@ -179,6 +181,7 @@ func (l leafTest) served(t *testing.T, leaf leaf, value any) ([]translate.Resour
 		t.Fatal(err)
 	}
 	store, caller := smallMesh()
+	caller.Explicit = !l.intercepted
 	findings, err := l.add(store, spec)
 	if err != nil {
 		t.Fatalf("%s: %v", spec, err)
@@ -213,13 +216,13 @@ func smallMesh() (*mesh.Store, *mesh.Workload) {
 	}
 	store.SetService(service)
 	caller := &mesh.Workload{
-		Namespace: "default", Name: "caller", Address: netip.MustParseAddr("198.18.0.1"), Explicit: true,
+		Namespace: "default", Name: "caller", Address: netip.MustParseAddr("198.18.0.1"), Explicit: true, HasCertificates: true,
 		Labels: map[string]string{"key": "text"}, Locality: mesh.Locality{Region: "text", Zone: "a"},
 		OutboundTCP: []mesh.OutboundTCP{{Host: service.Host, Port: 9, ListenPort: 9009}, {Host: service.Host, Port: 10, ListenPort: 9010}},
 	}
 	server := &mesh.Workload{
 		Namespace: "default", Name: "server", Address: netip.MustParseAddr("198.18.0.2"), Explicit: true,
-		Labels: map[string]string{"key": "text"},
+		Labels: map[string]string{"key": "text"}, Ready: true,
 	}
 	store.SetWorkload(caller)
 	store.SetWorkload(server)
