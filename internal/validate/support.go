@@ -74,8 +74,10 @@ var differences = map[string]map[string]string{
 		"spec.websocketUpgrade":      "without, upgrades are let through, as a VirtualService does",
 	},
 	kindServiceEntry: {
+		"spec.addresses":                  "a range tells connections that are neither HTTP nor TLS; those are told by the host, in whatever range the address is. A proxy that is called by address needs none",
 		"spec.endpoints[].serviceAccount": "acts where the endpoint has the label `mesh.fairlead.dev/tlsMode: mutual`, which is Istio's `security.istio.io/tlsMode: istio`",
 		"spec.hosts":                      "of two entries with one host, the caller's namespace has its own, and else the older is used; Istio merges them. A host of a Service stays the Service's",
+		"spec.ports[].protocol":           "`GRPC-WEB` is carried as HTTP/1.1; Istio has its proxies translate it to gRPC",
 		"spec.resolution":                 "`NONE` for a proxy that is called by address means the address that the name has",
 		"spec.workloadSelector":           "selects Pods; there is no WorkloadEntry",
 	},
