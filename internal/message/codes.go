@@ -229,7 +229,7 @@ var (
 	codeHostTaken = Entry{
 		Code: "FL0150", Reason: ReasonHostConflict, Topic: Advice,
 		Title: "a host or an address belongs to another object",
-		Cause: "A ServiceEntry adds a host that a Service or an older ServiceEntry has, one that clients call a Service by (`reviews.prod`), or an address that an older one has for the same port. Whoever sees the other one gets that; callers of a ServiceEntry's own namespace get their own host.",
+		Cause: "A ServiceEntry adds a host that a Service or an older ServiceEntry has, one that clients call a Service by (`reviews.prod`), or an address that an older one, or a range that an older one or Kubernetes' Services have for the same port. Whoever sees the other one gets that; callers of a ServiceEntry's own namespace get their own host.",
 		Fix:   "Remove the host or the address from one of the two, or export them to different namespaces by `exportTo`.",
 	}
 	codeNothingSelected = Entry{

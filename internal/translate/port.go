@@ -87,10 +87,14 @@ func (p *calledPort) listen() Resource {
 	return p.listener
 }
 
-// rangeChains adds the chains of ports that are told by ranges of addresses.
+// rangeChains adds the chains of ports that are told by ranges of addresses. No two chains may
+// be for one range: Envoy would refuse the listener.
 func (p *calledPort) rangeChains(listener *listenerv3.Listener) {
 	rest := p.raw[:0:0]
-	taken := map[netip.Prefix]*mesh.Service{}
+	taken := map[netip.Prefix]mesh.ObjectID{}
+	for _, prefix := range p.view.ServiceRanges() {
+		taken[prefix] = mesh.ObjectID{Kind: "ServiceCIDR", Name: prefix.String()}
+	}
 	for _, service := range p.raw {
 		if len(service.Ranges) == 0 {
 			rest = append(rest, service)
@@ -98,11 +102,11 @@ func (p *calledPort) rangeChains(listener *listenerv3.Listener) {
 		}
 		var ranges []*corev3.CidrRange
 		for _, prefix := range service.Ranges {
-			if other := taken[prefix]; other != nil {
-				p.find(message.HostTaken(service.Origin.ObjectID, "spec.addresses", prefix.String(), other.Origin.ObjectID))
+			if other, found := taken[prefix]; found {
+				p.find(message.HostTaken(service.Origin.ObjectID, "spec.addresses", prefix.String(), other))
 				continue
 			}
-			taken[prefix] = service
+			taken[prefix] = service.Origin.ObjectID
 			if prefix.Addr().Is4() || p.unit.IPv6 {
 				ranges = append(ranges, cidrRange(prefix))
 			}

@@ -175,7 +175,7 @@ func (m *randomMesh) changeEntry() string {
 	case 0:
 		service.Addresses = []netip.Addr{netip.MustParseAddr(pick(m, []string{"192.0.2.1", "192.0.2.2"}))}
 	case 1:
-		service.Ranges = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+		service.Ranges = []netip.Prefix{netip.MustParsePrefix(pick(m, []string{"198.51.100.0/24", "10.96.0.0/16", "10.0.0.0/8"}))}
 	}
 	if service.Resolution == mesh.ByAddress && m.random.IntN(2) == 0 {
 		service.Selector = pick(m, someLabels)

@@ -1,8 +1,12 @@
 package translate_test
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
+	"fairlead.dev/fairlead/internal/mesh"
+	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/translate"
 )
 
@@ -29,5 +33,19 @@ func TestEveryCaseIsValid(t *testing.T) {
 			checkValid(t, resource)
 		}
 		checkWhole(t, resources)
+	}
+}
+
+func TestTheRangeOfServicesIsNoEntrys(t *testing.T) {
+	t.Parallel()
+	c, services := readCase(t, "testdata/intercepted-external.in.yaml"), netip.MustParsePrefix("198.51.100.0/24")
+	c.store.SetServiceRanges([]netip.Prefix{services})
+	resources, findings := c.translated()
+	checkWhole(t, resources)
+	want := message.HostTaken(
+		mesh.ObjectID{Kind: "ServiceEntry", Namespace: "default", Name: "ranges"}, "spec.addresses", services.String(),
+		mesh.ObjectID{Kind: "ServiceCIDR", Name: services.String()})
+	if !slices.Contains(findings, want) {
+		t.Errorf("got %v, want %v", findings, want)
 	}
 }
