@@ -68,13 +68,23 @@ func (a *agentsPod) joins(address string) {
 	a.g.Expect(err).NotTo(HaveOccurred())
 	a.g.Expect(pki.IdentityOf(pair.Leaf)).To(Equal(pki.Identity{TrustDomain: "cluster.local", Namespace: "default", ServiceAccount: "reviews"}))
 
-	proxy, err := discovery.NewAggregatedDiscoveryServiceClient(a.dial(address, &pair)).DeltaAggregatedResources(a.Context())
-	a.g.Expect(err).NotTo(HaveOccurred())
-	a.g.Expect(proxy.Send(&discovery.DeltaDiscoveryRequest{
-		Node: &corev3.Node{Id: "default/reviews-1"}, TypeUrl: xds.ListenerType, ResourceNamesSubscribe: []string{"*"},
-	})).To(Succeed())
-	response, err := proxy.Recv()
-	a.g.Expect(err).NotTo(HaveOccurred())
+	aggregated := discovery.NewAggregatedDiscoveryServiceClient(a.dial(address, &pair))
+	// The agent's token said that there is such a Pod; the manager may hear of it later.
+	var response *discovery.DeltaDiscoveryResponse
+	a.g.Eventually(func() error {
+		proxy, err := aggregated.DeltaAggregatedResources(a.Context())
+		if err != nil {
+			return err
+		}
+		request := &discovery.DeltaDiscoveryRequest{
+			Node: &corev3.Node{Id: "default/reviews-1"}, TypeUrl: xds.ListenerType, ResourceNamesSubscribe: []string{"*"},
+		}
+		if err := proxy.Send(request); err != nil {
+			return err
+		}
+		response, err = proxy.Recv()
+		return err
+	}).Should(Succeed(), "the proxy is served")
 	a.g.Expect(response.GetResources()).NotTo(BeEmpty(), "listeners of the Pod")
 }
 

@@ -13,7 +13,7 @@ type Value[T any] struct {
 	changed chan struct{}
 }
 
-// New keeps a first value. One that is the same as that before is no change; nil: none is.
+// New keeps a first value. One that is the same as that before is no change.
 func New[T any](first T, same func(a, b T) bool) *Value[T] {
 	return &Value[T]{same: same, current: first, changed: make(chan struct{})}
 }
@@ -29,7 +29,7 @@ func (v *Value[T]) Get() T {
 func (v *Value[T]) Set(value T) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.same != nil && v.same(v.current, value) {
+	if v.same(v.current, value) {
 		return
 	}
 	v.current = value

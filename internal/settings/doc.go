@@ -10,6 +10,7 @@ package settings
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -67,7 +68,9 @@ func Default() *Settings {
 type Holder = latest.Value[*Settings]
 
 // NewHolder returns a holder of Default.
-func NewHolder() *Holder { return latest.New(Default(), nil) }
+func NewHolder() *Holder {
+	return latest.New(Default(), func(a, b *Settings) bool { return reflect.DeepEqual(a, b) })
+}
 
 // SecretName is the name of a service account's Secret where no object gives another.
 func (s *Settings) SecretName(serviceAccount string) string {
