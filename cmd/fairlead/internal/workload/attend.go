@@ -54,8 +54,13 @@ func (w *workload) attend(ctx context.Context) (int, error) {
 		case <-timer.C:
 			timer.Reset(status.observe(inner))
 		case s := <-forwarded:
+			if w.command == nil { // there is none to make something of it
+				w.Say("stopping %s/%s: %s", w.Namespace, w.Name, s)
+				end()
+				return w.stop()
+			}
 			w.command.Signal(s.(syscall.Signal))
-		case <-w.command.Done():
+		case <-w.commandDone():
 			end()
 			return w.commandEnded()
 		case <-w.agent.Done():
@@ -116,7 +121,11 @@ func (k *statusKeeper) observe(ctx context.Context) time.Duration {
 	}
 	if !k.announced {
 		k.announced = true
-		k.Say("%s/%s is ready at %s", k.Namespace, k.Name, k.address.local)
+		where := ""
+		if k.Gateway {
+			where = ", where it serves the ports of the Gateways that select it"
+		}
+		k.Say("%s/%s is ready at %s%s", k.Namespace, k.Name, k.address.local, where)
 	}
 	return probeLater
 }
@@ -139,7 +148,9 @@ func (w *workload) commandEnded() (int, error) {
 func (w *workload) agentEnded() (int, error) {
 	exit := w.agent.Exit()
 	err := w.finish(corev1.PodFailed, "ProxyFailed", fmt.Sprintf("the agent ended with exit status %d", exit.Status()))
-	w.command.Stop(syscall.SIGTERM, w.Grace)
+	if w.command != nil {
+		w.command.Stop(syscall.SIGTERM, w.Grace)
+	}
 	return 0, errors.Join(exit, err)
 }
 
@@ -147,17 +158,16 @@ func (w *workload) agentEnded() (int, error) {
 // moved to others first, then the command ends, then the proxy, and the Pod at last.
 func (w *workload) stop() (int, error) {
 	w.drain()
-	if w.command.Stop(syscall.SIGTERM, w.Grace) {
+	if w.command != nil && w.command.Stop(syscall.SIGTERM, w.Grace) {
 		w.Say("the command did not end within %s and was killed", w.Grace)
 	}
 	w.stopAgent()
-	exit := w.command.Exit()
 	err := w.finish(corev1.PodSucceeded, "Stopped", "`fairlead run` was told to stop")
 	// Ended by the very signal that it was sent: as it should be.
-	if exit.Signal == syscall.SIGTERM {
+	if w.command == nil || w.command.Exit().Signal == syscall.SIGTERM {
 		return 0, err
 	}
-	return exit.Status(), err
+	return w.command.Exit().Status(), err
 }
 
 func (w *workload) stopAgent() {

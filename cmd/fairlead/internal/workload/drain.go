@@ -42,7 +42,7 @@ func (w *workload) drain() {
 		defer pause.Stop()
 		select {
 		case <-pause.C:
-		case <-w.command.Done():
+		case <-w.commandDone():
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Options struct {
 	Drain time.Duration
 	// Grace is how long the command has between SIGTERM and SIGKILL.
 	Grace time.Duration
+	// Gateway is whether the proxy serves Gateways, and there is no command beside it.
+	Gateway bool
 	// Command is the program to run, with its arguments.
 	Command []string
 	// Say tells a person what happened.
@@ -89,13 +91,15 @@ func (o Options) understand() (request, error) {
 			problem("--%s %q: %s", name.flag, name.value, words[0])
 		}
 	}
-	if len(o.Command) == 0 {
+	if o.Gateway {
+		o.aloneWithGateway(problem)
+	} else if len(o.Command) == 0 {
 		problem("the command is missing: write it after \"--\", with its arguments")
 	}
 	if o.Drain < 0 {
 		problem("--drain %s: use 0 or a longer time, such as 1s", o.Drain)
 	}
-	if o.Grace <= 0 {
+	if o.Grace <= 0 && !o.Gateway {
 		problem("--grace %s: use a time above 0, such as 10s", o.Grace)
 	}
 	var err error
@@ -109,6 +113,22 @@ func (o Options) understand() (request, error) {
 		problem("--tcp %w", err)
 	}
 	return r, errors.Join(errs...)
+}
+
+// aloneWithGateway finds what is said of a command, where there is none.
+func (o Options) aloneWithGateway(problem func(format string, args ...any)) {
+	if len(o.Command) > 0 {
+		problem("--gateway runs no command: leave out %q and what follows it, or --gateway", "-- "+o.Command[0])
+	}
+	if len(o.Ports) > 0 {
+		problem("--port does not go with --gateway: Gateways say which ports are served; leave it out")
+	}
+	if len(o.OutboundTCP) > 0 {
+		problem("--tcp does not go with --gateway: a Gateway and a VirtualService with tcp routes lead to such a service; leave it out")
+	}
+	if o.Grace != 0 {
+		problem("--grace does not go with --gateway: there is no command to wait for; leave it out")
+	}
 }
 
 func parseLabels(text string) (map[string]string, error) {

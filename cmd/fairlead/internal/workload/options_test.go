@@ -63,6 +63,10 @@ func TestWhatIsRefused(t *testing.T) {
 		"tcp twice":            {func(o *Options) { o.OutboundTCP = []string{"a:1", "a.default:1"} }, []string{"--tcp", "given twice"}},
 		"negative drain":       {func(o *Options) { o.Drain = -1 }, []string{"--drain"}},
 		"no grace":             {func(o *Options) { o.Grace = 0 }, []string{"--grace"}},
+		"a gateway's command":  {func(o *Options) { o.Gateway, o.Grace = true, 0 }, []string{"--gateway runs no command", `"-- reviews"`}},
+		"all of a command": {func(o *Options) {
+			o.Gateway, o.Command, o.Ports, o.OutboundTCP = true, nil, []string{"8080"}, []string{"a:1"}
+		}, []string{"--port does not go with --gateway", "--tcp does not go with --gateway", "--grace does not go with --gateway"}},
 		"several at once": {func(o *Options) { o.Name, o.Labels, o.Ports = "", "x", []string{"y"} },
 			[]string{"--name", "--labels", "--port"}},
 	} {

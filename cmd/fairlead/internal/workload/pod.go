@@ -41,18 +41,19 @@ func newPod(r request, outbound []outboundListener) *corev1.Pod {
 			AutomountServiceAccountToken: ptr.To(false),
 			// The whole of a stop: nobody enforces it, but kubectl shows it.
 			TerminationGracePeriodSeconds: ptr.To(int64((r.Drain + r.Grace).Seconds()) + 1),
-			Containers: []corev1.Container{
-				// Without arguments, which may hold secrets.
-				{Name: appContainer, Image: "fairlead.local/run", Command: []string{filepath.Base(r.Command[0])}},
-				{Name: proxyContainer, Image: "fairlead.local/agent"},
-			},
+			Containers:                    []corev1.Container{{Name: proxyContainer, Image: "fairlead.local/agent"}},
 		},
 	}
 	for key, value := range r.labels {
 		pod.Labels[key] = value
 	}
 	pod.Labels[objects.ManagedByLabel] = objects.ManagedByRun
-	app := &pod.Spec.Containers[0]
+	if r.Gateway {
+		pod.Annotations[meshv1alpha1.ModeAnnotation] = meshv1alpha1.ModeGateway
+		return pod
+	}
+	// Without arguments, which may hold secrets.
+	app := corev1.Container{Name: appContainer, Image: "fairlead.local/run", Command: []string{filepath.Base(r.Command[0])}}
 	named := map[mesh.Protocol]bool{}
 	for _, p := range r.ports {
 		name := string(p.protocol)
@@ -63,6 +64,7 @@ func newPod(r request, outbound []outboundListener) *corev1.Pod {
 		named[p.protocol] = true
 		app.Ports = append(app.Ports, corev1.ContainerPort{Name: name, ContainerPort: int32(p.number), Protocol: corev1.ProtocolTCP})
 	}
+	pod.Spec.Containers = append([]corev1.Container{app}, pod.Spec.Containers...)
 	var listeners []string
 	for _, o := range outbound {
 		listeners = append(listeners, fmt.Sprintf("%s:%d=%d", o.host, o.port, o.listen.Port()))
@@ -108,9 +110,13 @@ func setStatus(pod *corev1.Pod, o observed, now metav1.Time) {
 		}
 		setCondition(status, c)
 	}
-	status.ContainerStatuses = []corev1.ContainerStatus{
-		containerStatus(pod.Spec.Containers[0], o.appRunning, o.appReady, o.started),
-		containerStatus(pod.Spec.Containers[1], true, o.proxyReady, o.started),
+	status.ContainerStatuses = nil
+	for _, c := range pod.Spec.Containers {
+		running, ready := o.appRunning, o.appReady
+		if c.Name == proxyContainer {
+			running, ready = true, o.proxyReady
+		}
+		status.ContainerStatuses = append(status.ContainerStatuses, containerStatus(c, running, ready, o.started))
 	}
 }
 

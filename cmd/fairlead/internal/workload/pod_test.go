@@ -51,6 +51,23 @@ func TestPod(t *testing.T) {
 	}
 }
 
+func TestGatewayPodIsAProxyAlone(t *testing.T) {
+	o := valid()
+	o.Gateway, o.Command, o.Grace = true, nil, 0
+	r, err := o.understand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := newPod(r, nil)
+	if mode := pod.Annotations["mesh.fairlead.dev/mode"]; mode != "gateway" {
+		t.Errorf("the mode is %q", mode)
+	}
+	setStatus(pod, observed{address: &address{pod: netip.MustParseAddr("198.18.0.1")}, proxyReady: true, appReady: true}, metav1.Now())
+	if s := pod.Status.ContainerStatuses; len(s) != 1 || s[0].Name != proxyContainer || !s[0].Ready {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestConditionsMoveOnlyWhenTheyChange(t *testing.T) {
 	r, err := valid().understand()
 	if err != nil {

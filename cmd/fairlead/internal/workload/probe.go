@@ -89,7 +89,7 @@ func (w *workload) awaitProxy(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-patience.C:
-			w.Say("the command waits for its proxy: %v", err)
+			w.Say("the proxy is awaited: %v", err)
 		case <-again.C:
 		}
 	}

@@ -1,5 +1,5 @@
 // Package workload is `fairlead run`: it makes one command of this machine a workload of
-// the mesh, with a Pod, an address, and a proxy of its own.
+// the mesh, with a Pod, an address, and a proxy of its own; or a proxy alone, a gateway.
 //
 // It stands in for the kubelet: it creates the Pod, keeps its status, and removes it when
 // the command ends. It configures no proxy; that is the manager's, which reads the Pod.
@@ -53,9 +53,11 @@ type workload struct {
 	pod  *corev1.Pod
 	mesh meshInfo
 	// renewal is when the token is due.
-	renewal        time.Time
-	agent, command *process.Process
-	closers        []func() error
+	renewal time.Time
+	agent   *process.Process
+	// command is nil at a gateway.
+	command *process.Process
+	closers []func() error
 }
 
 // Run runs the workload until the command, the context or the Pod ends, and returns the
@@ -65,9 +67,11 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	path, err := exec.LookPath(r.Command[0])
-	if err != nil {
-		return 0, fmt.Errorf("the command cannot be run: %w", err)
+	path := ""
+	if !r.Gateway {
+		if path, err = exec.LookPath(r.Command[0]); err != nil {
+			return 0, fmt.Errorf("the command cannot be run: %w", err)
+		}
 	}
 	if _, err := os.Stat(r.Agent); err != nil {
 		return 0, fmt.Errorf("a program is missing: %w: run `make build` in Fairlead's repository", err)
@@ -100,9 +104,11 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 		}
 		return 0, errors.Join(err, w.finish(corev1.PodFailed, "ProxyFailed", err.Error()))
 	}
-	if err := w.startCommand(path); err != nil {
-		w.stopAgent()
-		return 0, errors.Join(err, w.finish(corev1.PodFailed, "NotStarted", err.Error()))
+	if !w.Gateway {
+		if err := w.startCommand(path); err != nil {
+			w.stopAgent()
+			return 0, errors.Join(err, w.finish(corev1.PodFailed, "NotStarted", err.Error()))
+		}
 	}
 	return w.attend(ctx)
 }
@@ -212,6 +218,14 @@ func (w *workload) startCommand(path string) error {
 	command, err := w.launcher.Start(process.Spec{Name: w.Command[0], Path: path, Args: args, Env: merge(os.Environ(), set)})
 	w.command = command
 	return err
+}
+
+// commandDone is closed once the command is gone, and nil where there is none.
+func (w *workload) commandDone() <-chan struct{} {
+	if w.command == nil {
+		return nil
+	}
+	return w.command.Done()
 }
 
 // close gives back what was taken, the last first.
