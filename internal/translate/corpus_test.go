@@ -230,8 +230,10 @@ func translateAll(view mesh.View, class translate.Class, findings []message.Find
 	var resources []translate.Resource
 	findings = slices.Clone(findings)
 	units := translate.Units(view, class)
-	for _, name := range view.GatewayNames() {
-		units = append(units, translate.Unit{Kind: translate.UnitGatewayFindings, Host: name})
+	for _, unit := range translate.Units(view, translate.Class{Everybody: true}) {
+		if unit.Kind == translate.UnitGatewayFindings {
+			units = append(units, unit)
+		}
 	}
 	for _, unit := range units {
 		result := translate.Translate(view, unit)

@@ -111,15 +111,15 @@ func Units(view mesh.View, class Class) []Unit {
 		l.addGateway(services)
 		return l.units
 	}
+	hosts := slices.Sorted(maps.Keys(known))
+	called := union(hosts, l.led(hosts)) // and those that their routes lead to
+
+	l.units = make([]Unit, 0, 4*len(services)+1)
 	if class.Everybody {
 		for _, name := range view.GatewayNames() {
 			l.units = append(l.units, Unit{Kind: UnitGatewayFindings, Host: name})
 		}
 	}
-	hosts := slices.Sorted(maps.Keys(known))
-	called := union(hosts, l.led(hosts)) // and those that their routes lead to
-
-	l.units = make([]Unit, 0, 4*len(services)+1)
 	listeners := Unit{Kind: UnitListeners, Explicit: class.Explicit, IPv6: class.IPv6, Inbound: class.Inbound, MTLS: class.MTLS, Transport: class.Transport}
 	if class.Explicit {
 		listeners = Unit{Kind: UnitListeners, Namespace: class.Namespace, Explicit: true, Workload: class.Workload, MTLS: class.MTLS, Transport: class.Transport}
