@@ -13,6 +13,7 @@ import (
 	"github.com/onsi/gomega/gexec"
 	gomegatypes "github.com/onsi/gomega/types"
 
+	"fairlead.dev/fairlead/agent/envoy"
 	"fairlead.dev/fairlead/test/testenv"
 )
 
@@ -38,13 +39,16 @@ var _ = Describe("The page of a task", Ordered, func() {
 		})
 		for _, name := range []string{"reviews-v1", "reviews-v2", "ratings-v1"} {
 			service, version, _ := strings.Cut(name, "-")
-			run := launch(name, exec.Command(program("fairlead"), "run", "--data", fairlead.data, "--name", name,
-				"--labels", "app="+service+",version="+version, "--port", "9080", "--",
-				program("demo-app"), "--service", service, "--version", version))
-			DeferCleanup(func() { run.Terminate().Wait(patience) })
-			w := &workload{name: name, mesh: fairlead, session: run}
-			w.awaitReady()
+			run(name, "--labels", "app="+service+",version="+version, "--port", "9080", "--",
+				program("demo-app"), "--service", service, "--version", version)
 		}
+		ingress := run("ingress", "--gateway", "--labels", "istio=ingressgateway")
+		var before, after envoy.Status
+		Expect(ingress.agent(&before)).To(Succeed())
+		DeferCleanup(func() {
+			Expect(ingress.agent(&after)).To(Succeed())
+			Expect(after.PID).To(Equal(before.PID), "whatever the pages change, the gateway's Envoy is the same")
+		})
 	})
 
 	for _, page := range pages {
@@ -65,6 +69,16 @@ var _ = Describe("The page of a task", Ordered, func() {
 		})
 	}
 })
+
+// run starts a workload until the pages end, and waits until it is ready.
+func run(name string, args ...string) *workload {
+	GinkgoHelper()
+	session := launch(name, exec.Command(program("fairlead"), append([]string{"run", "--data", fairlead.data, "--name", name}, args...)...))
+	DeferCleanup(func() { session.Terminate().Wait(patience) })
+	w := &workload{name: name, mesh: fairlead, session: session}
+	w.awaitReady()
+	return w
+}
 
 func program(name string) string { return filepath.Join(programs(), name) }
 
