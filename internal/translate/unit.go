@@ -112,7 +112,11 @@ func Units(view mesh.View, class Class) []Unit {
 		return l.units
 	}
 	hosts := slices.Sorted(maps.Keys(known))
-	called := union(hosts, l.led(hosts)) // and those that their routes lead to
+	// Names that no service has are routed, too.
+	routed := slices.DeleteFunc(union(hosts, view.RoutedHosts()), func(host string) bool {
+		return services[host] != nil && known[host] == nil
+	})
+	called := union(hosts, l.led(routed)) // and those that their routes lead to
 
 	l.units = make([]Unit, 0, 4*len(services)+1)
 	if class.Everybody {
@@ -127,14 +131,12 @@ func Units(view mesh.View, class Class) []Unit {
 	if class.Transport != mesh.TransportGRPC {
 		l.units = append(l.units, listeners)
 	}
-	for _, host := range union(hosts, view.RoutedHosts()) {
-		if service := services[host]; service == nil || known[host] != nil {
-			home := ""
-			if class.Explicit && service != nil {
-				home = service.Namespace
-			}
-			l.addRouted(Unit{Kind: UnitRoutes, Host: host, Explicit: class.Explicit, Transport: l.special()}, home)
+	for _, host := range routed {
+		home := ""
+		if service := services[host]; class.Explicit && service != nil {
+			home = service.Namespace
 		}
+		l.addRouted(Unit{Kind: UnitRoutes, Host: host, Explicit: class.Explicit, Transport: l.special()}, home)
 	}
 	for _, host := range union(called, view.PolicyHosts()) {
 		if service := services[host]; service == nil || known[host] != nil || slices.Contains(called, host) {
