@@ -50,7 +50,7 @@ func (b *build) addresses() {
 			}
 			var chains []chain
 			if !port.Protocol.IsHTTP() {
-				chains = b.outboundChains(service, port, b.labels, []netip.Addr{address}, &resource)
+				chains = b.outboundChains(service, port, b.labels, at(address), nil, &resource)
 			}
 			resource.Message = b.addressListener(name, address, port, filters, chains)
 			b.add(resource)

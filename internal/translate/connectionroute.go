@@ -85,6 +85,15 @@ func filterChains(chains []chain) []*listenerv3.FilterChain {
 	return built
 }
 
+// destinationsOf returns the ranges that any chain speaks of.
+func destinationsOf(chains []chain) []netip.Prefix {
+	var destinations []netip.Prefix
+	for _, c := range chains {
+		destinations = append(destinations, c.destinations...)
+	}
+	return sortedSet(destinations, netip.Prefix.Compare)
+}
+
 func first(prefixes []netip.Prefix) netip.Prefix {
 	if len(prefixes) == 0 {
 		return netip.Prefix{}

@@ -49,7 +49,7 @@ func (b *build) explicitListeners() {
 			cluster.Owners = append(cluster.Owners, service.Origin.ObjectID)
 			if port, found := service.Port(wanted.Port); found && sees(b.view, b.unit.Namespace, b.view.Service(wanted.Host)) {
 				cluster.Requires = append(cluster.Requires, name)
-				chains = b.outboundChains(service, port, workload.Labels, service.Addresses, &cluster)
+				chains = b.outboundChains(service, port, workload.Labels, at(service.Addresses...), nil, &cluster)
 			}
 		}
 		listener := fmt.Sprintf("outbound|%d|%s", wanted.Port, wanted.Host)

@@ -99,32 +99,34 @@ func (b *build) clusterTargets(service *mesh.Service) []target {
 
 // endpointListeners builds a listener for each endpoint of a headless service's port that is
 // not HTTP: by its address clients choose it, and nothing else tells that it is mutual TLS
-// that it wants.
+// that it wants, or that routes lead elsewhere.
 func (b *build) endpointListeners(service *mesh.Service, port mesh.ServicePort) {
 	registryOnly := b.view.Settings().RegistryOnly
 	done := map[netip.AddrPort]bool{}
 	for _, e := range b.view.Endpoints(service.Key()) {
-		at := netip.AddrPortFrom(e.Address, e.Port)
+		called := netip.AddrPortFrom(e.Address, e.Port)
 		mutual := b.unit.Certified && (e.MTLS == mesh.MTLSStrict || e.MTLS == mesh.MTLSPermissive)
-		if e.PortName != port.Name || done[at] || e.Address.Is6() && !b.unit.IPv6 || !b.isHolder(service, e) {
+		if e.PortName != port.Name || done[called] || e.Address.Is6() && !b.unit.IPv6 || !b.isHolder(service, e) {
 			continue
 		}
-		done[at] = true
+		done[called] = true
 		cluster := outboundPassthrough
-		switch {
-		case mutual:
+		if mutual {
 			cluster = directCluster(service, port.Number)
-		case !registryOnly:
+		}
+		name := "outbound|" + called.String()
+		resource := Resource{TypeURL: ListenerType, Name: name, Requires: []string{cluster}, Owners: []mesh.ObjectID{service.Origin.ObjectID}}
+		chains := b.outboundChains(service, port, b.labels, at(e.Address), nil, &resource)
+		if !mutual && !registryOnly && len(chains) == 0 {
 			continue // it passes through as it is
 		}
-		name := "outbound|" + at.String()
 		listener := listenerOf(name, e.Address, e.Port, corev3.TrafficDirection_OUTBOUND)
 		listener.BindToPort = wrapperspb.Bool(false)
+		listener.FilterChains = filterChains(chains)
 		listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: tcpChain(statName("outbound", port.Number), cluster)}
-		b.add(Resource{
-			TypeURL: ListenerType, Name: name, Message: listener, Requires: []string{cluster},
-			Owners: []mesh.ObjectID{service.Origin.ObjectID},
-		})
+		lookForNames(listener)
+		resource.Message = listener
+		b.add(resource)
 	}
 }
 

@@ -5,11 +5,11 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -25,7 +25,10 @@ type calledPort struct {
 	*build
 	number           uint16
 	http, names, raw []*mesh.Service
-	listener         Resource
+	// claims has the ranges of addresses whose connections are for one service, nil for those of
+	// which the address tells whom.
+	claims   map[netip.Prefix]*mesh.Service
+	listener Resource
 }
 
 // port builds the listener of the unit's port, and its route table if any host speaks HTTP.
@@ -34,7 +37,7 @@ func (b *build) port() {
 	if err != nil {
 		return
 	}
-	p := &calledPort{build: b, number: uint16(number)}
+	p := &calledPort{build: b, number: uint16(number), claims: map[netip.Prefix]*mesh.Service{}}
 	for _, host := range b.view.PortHosts(p.number) {
 		service := b.service(host)
 		if service == nil || !service.CalledByPort(p.number) || !sees(b.view, b.unit.Namespace, b.view.Service(host)) {
@@ -69,74 +72,161 @@ func (p *calledPort) listen() Resource {
 		listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
 			Name: "services", FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges}, Filters: httpChain(p.addressManager()),
 		})
+		for _, prefix := range ranges {
+			p.claims[netip.PrefixFrom(netip.MustParseAddr(prefix.AddressPrefix), int(prefix.GetPrefixLen().GetValue()))] = nil
+		}
 	}
 	p.rangeChains(listener)
-	p.nameChains(listener)
-	switch other := p.otherwise(); {
+	chains, other := p.nameChains(), p.otherwise()
+	listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "other", Filters: other}
+	switch {
+	case len(p.http)+len(p.names) == 0:
+		chains = p.routed(p.holder(), nil)
 	case len(p.http) == 0:
-		listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "other", Filters: other}
 	case len(p.names) == 0:
 		listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "http", Filters: p.httpFilters()}
 	default:
-		listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
-			Name: "http", FilterChainMatch: &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}, Filters: p.httpFilters(),
-		})
-		listener.DefaultFilterChain = &listenerv3.FilterChain{Name: "other", Filters: other}
+		p.unencrypted(listener, chains)
+	}
+	listener.FilterChains = append(listener.FilterChains, filterChains(chains)...)
+	if lookForNames(listener); len(listener.ListenerFilters) > 0 {
+		listener.ListenerFiltersTimeout = durationpb.New(hesitation)
+		listener.ContinueOnListenerFiltersTimeout = true
 	}
 	p.listener.TypeURL, p.listener.Name, p.listener.Message = ListenerType, name, listener
 	return p.listener
+}
+
+// unencrypted adds the chains of HTTP beside those of names: Envoy, which has found an address in any
+// of these, does not look elsewhere.
+func (p *calledPort) unencrypted(listener *listenerv3.Listener, chains []chain) {
+	var destinations []*corev3.CidrRange
+	for _, prefix := range destinationsOf(chains) {
+		destinations = append(destinations, cidrRange(prefix))
+	}
+	filters := p.httpFilters()
+	add := func(name string, to []*corev3.CidrRange) {
+		listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
+			Name: name, FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: to, TransportProtocol: "raw_buffer"}, Filters: filters,
+		})
+	}
+	if add("http", nil); len(destinations) > 0 {
+		add("http|addresses", destinations)
+	}
 }
 
 // rangeChains adds the chains of ports that are told by ranges of addresses. No two chains may
 // be for one range: Envoy would refuse the listener.
 func (p *calledPort) rangeChains(listener *listenerv3.Listener) {
 	rest := p.raw[:0:0]
-	taken := map[netip.Prefix]mesh.ObjectID{}
-	for _, prefix := range p.view.ServiceRanges() {
-		taken[prefix] = mesh.ObjectID{Kind: "ServiceCIDR", Name: prefix.String()}
-	}
+	var told []*mesh.Service
 	for _, service := range p.raw {
 		if len(service.Ranges) == 0 {
 			rest = append(rest, service)
 			continue
 		}
-		var ranges []*corev3.CidrRange
 		for _, prefix := range service.Ranges {
-			if other, found := taken[prefix]; found {
-				p.find(message.HostTaken(service.Origin.ObjectID, "spec.addresses", prefix.String(), other))
-				continue
-			}
-			taken[prefix] = service.Origin.ObjectID
-			if prefix.Addr().Is4() || p.unit.IPv6 {
-				ranges = append(ranges, cidrRange(prefix))
+			if other, taken := p.claims[prefix]; taken {
+				holder := mesh.ObjectID{Kind: "ServiceCIDR", Name: prefix.String()}
+				if other != nil {
+					holder = other.Origin.ObjectID
+				}
+				p.find(message.HostTaken(service.Origin.ObjectID, "spec.addresses", prefix.String(), holder))
+			} else {
+				p.claims[prefix] = service
 			}
 		}
-		if len(ranges) > 0 {
-			listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
-				Name: service.Host, FilterChainMatch: &listenerv3.FilterChainMatch{PrefixRanges: ranges}, Filters: p.carried(service),
-			})
-		}
+		told = append(told, service)
 	}
 	p.raw = rest
+	for _, service := range told {
+		ranges := p.claimed(service)
+		if len(ranges) == 0 {
+			continue
+		}
+		chains := append(p.routed(service, nil), chain{
+			name: service.Host, destinations: ranges, filters: p.carried(service), hidden: func(string) {},
+		})
+		listener.FilterChains = append(listener.FilterChains, filterChains(chains)...)
+	}
 }
 
-// nameChains adds the chains of ports that speak TLS, by the name that clients say.
-func (p *calledPort) nameChains(listener *listenerv3.Listener) {
-	if len(p.names) == 0 {
-		return
-	}
-	listener.ListenerFilters = append(listener.ListenerFilters, listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}))
-	listener.ListenerFiltersTimeout = durationpb.New(hesitation)
-	listener.ContinueOnListenerFiltersTimeout = true
-	for _, service := range p.names {
-		names := []string{service.Host}
-		if service.Name != "" {
-			names = service.AliasesIn(p.unit.Namespace)
+// claimed returns the ranges that are a service's.
+func (p *calledPort) claimed(service *mesh.Service) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(service.Ranges), func(prefix netip.Prefix) bool {
+		return p.claims[prefix] != service || !p.usable(prefix)
+	})
+}
+
+// usable reports whether the caller can have addresses of a range.
+func (p *calledPort) usable(prefix netip.Prefix) bool { return prefix.Addr().Is4() || p.unit.IPv6 }
+
+// claimant returns whose a range is, that of the smallest claimed one around it; false for nobody's.
+func (p *calledPort) claimant(wanted netip.Prefix) (*mesh.Service, bool) {
+	for bits := wanted.Bits(); bits >= 0; bits-- {
+		if service, found := p.claims[netip.PrefixFrom(wanted.Addr(), bits).Masked()]; found {
+			return service, true
 		}
-		listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
-			Name: service.Host, FilterChainMatch: &listenerv3.FilterChainMatch{ServerNames: names}, Filters: p.carried(service),
+	}
+	return nil, false
+}
+
+// routed returns the chains of the routes that connections to a service have, if they say one of
+// the names or, without any, whatever they say.
+func (p *calledPort) routed(service *mesh.Service, names []string) []chain {
+	if service == nil {
+		return nil
+	}
+	port, _ := service.Port(p.number)
+	own := p.claimed(service)
+	chains := p.outboundChains(service, port, p.labels, func(wanted []netip.Prefix) ([]netip.Prefix, bool) {
+		if len(wanted) == 0 {
+			return own, true
+		}
+		var left []netip.Prefix
+		for _, prefix := range wanted {
+			holder, claimed := p.claimant(prefix)
+			if p.usable(prefix) && claimed == (len(own) > 0) && (!claimed || holder == service) {
+				left = append(left, prefix)
+			}
+			for _, inner := range own {
+				if prefix.Bits() < inner.Bits() && prefix.Contains(inner.Addr()) {
+					left = append(left, inner)
+				}
+			}
+		}
+		return left, len(left) > 0
+	}, names, &p.listener)
+	for i := range chains {
+		// A VirtualService may be for several hosts; no two chains have one name.
+		prefix, hidden := service.Host+"|", chains[i].hidden
+		chains[i].name = prefix + chains[i].name
+		chains[i].hidden = func(by string) { hidden(strings.TrimPrefix(by, prefix)) }
+	}
+	return chains
+}
+
+// nameChains returns the chains of ports that speak TLS, by the name that clients say. A name is
+// that host's which has most of it.
+func (p *calledPort) nameChains() []chain {
+	var chains []chain
+	for _, service := range p.names {
+		for _, c := range p.routed(service, []string{service.Host}) {
+			c.names = slices.DeleteFunc(c.names, func(name string) bool {
+				return slices.ContainsFunc(p.names, func(other *mesh.Service) bool {
+					exacter := other.Host == name || len(other.Host) > len(service.Host)
+					return other != service && exacter && mesh.Covers(other.Host, name)
+				})
+			})
+			if len(c.names) > 0 {
+				chains = append(chains, c)
+			}
+		}
+		chains = append(chains, chain{
+			name: service.Host, names: []string{service.Host}, filters: p.carried(service), hidden: func(string) {},
 		})
 	}
+	return chains
 }
 
 // carried carries connections to a service.
@@ -147,17 +237,23 @@ func (p *calledPort) carried(service *mesh.Service) []*listenerv3.Filter {
 	return filters
 }
 
+// holder returns the service that has the port for itself, nil for none.
+func (p *calledPort) holder() *mesh.Service {
+	if len(p.http)+len(p.names) > 0 || len(p.raw) == 0 {
+		return nil
+	}
+	return p.raw[0]
+}
+
 // otherwise carries what nothing tells whom it is for: to the host that has the port for
 // itself, or on as the mesh's policy is.
 func (p *calledPort) otherwise() []*listenerv3.Filter {
-	var holder *mesh.Service
+	holder := p.holder()
 	for _, service := range p.raw {
 		switch id := service.Origin.ObjectID; {
-		case len(p.http)+len(p.names) > 0:
-			p.find(message.NotTold(id, "spec.addresses", service.Host, p.number, "those of HTTP or TLS"))
 		case holder == nil:
-			holder = service
-		default:
+			p.find(message.NotTold(id, "spec.addresses", service.Host, p.number, "those of HTTP or TLS"))
+		case holder != service:
 			p.find(message.NotTold(id, "spec.addresses", service.Host, p.number, holder.Host))
 		}
 	}

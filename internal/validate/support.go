@@ -96,6 +96,7 @@ var differences = map[string]map[string]string{
 		"spec.http[].route[].destination.labels": "Fairlead's own: a subset on the spot",
 		"spec.http[].match[].sourceLabels":       "a match with it takes nothing at a gateway, which does not know who calls; Istio compares the gateway's own labels there. The same holds for `sourceNamespace`, and for `tcp` and `tls`",
 		"spec.tls[].match[].sniHosts":            "the most exact name wins, whatever the order, as in Istio",
+		"spec.tcp[].match[].destinationSubnets":  "who calls a proxy by address names a host: of one without an address no call has a destination. The same holds for `tls`",
 		"spec.http[].timeout":                    "refused beside `redirect` and `directResponse`, where Istio ignores it",
 	},
 	kindDestinationRule: {

@@ -55,10 +55,13 @@ func (c caller) many(n int, target string, headers ...string) echo.Tally {
 	return echo.Many(c.http, n, c.url(target), headers...)
 }
 
-// dial connects to a port of a TCP service.
+// dial connects to a port of a TCP service; a name with a dot, or an address, stands as it is.
 func (c caller) dial(service string, port uint16) net.Conn {
 	c.scene.Helper()
-	host := mesh.ServiceHost(service, c.scene.namespace, "")
+	host := c.scene.text(service)
+	if !strings.Contains(host, ".") {
+		host = mesh.ServiceHost(service, c.scene.namespace, "")
+	}
 	var connection net.Conn
 	var err error
 	if c.intercepted {

@@ -109,6 +109,9 @@ func (r *redirectedStream) move(listener *listenerv3.Listener) error {
 	return nil
 }
 
+// somewhere is the address that the DNS has for hosts of which the mesh knows none.
+var somewhere = netip.MustParseAddr("192.0.2.1")
+
 // intercept connects to an address that redirect rules would lead to the proxy: one of a
 // service, by its host, or any other.
 func (p *proxy) intercept(ctx context.Context, target string) (net.Conn, error) {
@@ -118,11 +121,10 @@ func (p *proxy) intercept(ctx context.Context, target string) (net.Conn, error) 
 	}
 	called, err := netip.ParseAddr(host)
 	if err != nil {
-		service := p.stage.store.Service(host)
-		if service == nil || len(service.Addresses) == 0 {
-			return nil, fmt.Errorf("%s has no address", host)
+		called = somewhere
+		if service := p.stage.store.Service(host); service != nil && len(service.Addresses) > 0 {
+			called = service.Addresses[0]
 		}
-		called = service.Addresses[0]
 	}
 	connection, err := new(net.Dialer).DialContext(ctx, "tcp", p.at(mesh.ExplicitOutboundPort))
 	if err != nil {
