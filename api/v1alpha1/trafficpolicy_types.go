@@ -247,11 +247,18 @@ type OutlierDetection struct {
 	OutlierDetectionHTTPErrorCodes []int32 `json:"outlierDetectionHttpErrorCodes,omitempty"`
 }
 
-// ActiveHealthCheck has each calling proxy ask each endpoint, at the port that it serves.
+// ActiveHealthCheck has proxies ask each endpoint how it is, at the port that it serves.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || self.protocol == 'HTTP'",message="activeHealthCheck.path is for protocol HTTP: remove it, or change protocol"
 // +kubebuilder:validation:XValidation:rule="!has(self.service) || self.protocol == 'GRPC'",message="activeHealthCheck.service is for protocol GRPC: remove it, or change protocol"
+// +kubebuilder:validation:XValidation:rule="!has(self.by) || self.by != 'HDS' || self.protocol != 'GRPC'",message="by: HDS is for protocols HTTP and TCP: proxies do not check by GRPC for others"
 type ActiveHealthCheck struct {
+	// Who asks. CALLERS: each calling proxy, for itself. HDS: a few proxies for all callers,
+	// by Envoy's health discovery service. Unset: CALLERS.
+	// +optional
+	// +kubebuilder:validation:Enum=CALLERS;HDS
+	By string `json:"by,omitempty"`
+
 	// HTTP: a GET that is to be answered 200; GRPC: gRPC's health service; TCP: a
 	// connection.
 	// +required
@@ -289,6 +296,9 @@ type ActiveHealthCheck struct {
 	// +kubebuilder:validation:Minimum=0
 	UnhealthyThreshold int32 `json:"unhealthyThreshold,omitempty"`
 }
+
+// HealthByHDS is a value of ActiveHealthCheck.By.
+const HealthByHDS = "HDS"
 
 // Values of ClientTLSSettings.Mode.
 const (

@@ -145,7 +145,7 @@ func healthCheck(path string, from *v1alpha1.ActiveHealthCheck) *mesh.HealthChec
 		return nil
 	}
 	to := &mesh.HealthCheck{
-		Protocol: mesh.HealthProtocol(from.Protocol), Place: path, Path: from.Path, Service: from.Service,
+		ForAll: from.By == v1alpha1.HealthByHDS, Protocol: mesh.HealthProtocol(from.Protocol), Place: path, Path: from.Path, Service: from.Service,
 		Interval: cmp.Or(duration(from.Interval), 10*time.Second), Timeout: cmp.Or(duration(from.Timeout), time.Second),
 		Healthy: uint32(cmp.Or(from.HealthyThreshold, 1)), Unhealthy: uint32(cmp.Or(from.UnhealthyThreshold, 3)),
 	}

@@ -48,6 +48,7 @@ var trafficBases = map[string]string{
 
 // trafficSamples are values where any others would not do.
 var trafficSamples = map[string][2]any{
+	"activeHealthCheck.by":                               {"HDS", "CALLERS"},
 	"activeHealthCheck.path":                             {"/a", "/b"},
 	"activeHealthCheck.protocol":                         {"TCP", "GRPC"},
 	"connectionPool.http.h2UpgradePolicy":                {"UPGRADE", "DEFAULT"},

@@ -31,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/internal/convert"
+	"fairlead.dev/fairlead/internal/hds"
 	"fairlead.dev/fairlead/internal/hold"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/publish"
@@ -153,9 +154,14 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	publisher := publish.New(publish.Options{
+	var publisher *publish.Publisher
+	checks := hds.NewServer(hds.Options{
+		Store: store, Clock: wallClock, Log: log,
+		Admit: func(node string, caller *xds.Caller) error { return publisher.Admit(node, caller) },
+	})
+	publisher = publish.New(publish.Options{
 		Store: store, Cache: cache, Table: table, Clock: wallClock, Log: log, Primed: primer.Primed(), Refresh: s.Refresh,
-		Credentials: credentials.Want,
+		Credentials: credentials.Want, Checks: checks.Check,
 	})
 	by, err := certificates(m, s, held, store, log)
 	if err != nil {
@@ -169,9 +175,9 @@ func assemble(ctx context.Context, m manager.Manager, s Options, log *slog.Logge
 		return nil, err
 	}
 	server := xds.NewServer(cache, xds.ServerOptions{
-		Socket: s.XDSSocket, Network: network, After: publisher.Published(), Directory: publisher, Log: log,
+		Socket: s.XDSSocket, Network: network, After: publisher.Published(), Directory: publisher, Health: checks, Log: log,
 	})
-	for _, component := range []manager.Runnable{credentials, publisher, server} {
+	for _, component := range []manager.Runnable{credentials, checks, publisher, server} {
 		if err := m.Add(component); err != nil {
 			return nil, fmt.Errorf("add %T: %w", component, err)
 		}

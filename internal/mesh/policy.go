@@ -323,6 +323,8 @@ const (
 // HealthCheck has endpoints asked how they are.
 type HealthCheck struct {
 	Protocol HealthProtocol
+	// ForAll is whether a few proxies ask for all callers, in place of each for itself.
+	ForAll bool
 	// Place is where the check stands in its object, for messages.
 	Place string
 	// Path is HTTP's, Service gRPC's.

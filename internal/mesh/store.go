@@ -52,6 +52,8 @@ type Store struct {
 
 	gatewayWorkloads map[NamespacedName]struct{}
 
+	unhealthy map[string][]string // by check
+
 	changed map[Key]struct{}
 	touched map[ObjectID]int64
 	wake    chan struct{}
@@ -98,6 +100,7 @@ func NewStore() *Store {
 		bound:            map[string][]*RouteTable{},
 		credentials:      map[NamespacedName]*Credential{},
 		gatewayWorkloads: map[NamespacedName]struct{}{},
+		unhealthy:        map[string][]string{},
 		changed:          map[Key]struct{}{},
 		touched:          map[ObjectID]int64{},
 		wake:             make(chan struct{}, 1),

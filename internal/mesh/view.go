@@ -66,6 +66,8 @@ const (
 	KindLooks
 	// KindDestinations is the hosts that the route tables of one host lead to.
 	KindDestinations
+	// KindHealth is what one check found.
+	KindHealth
 	// KindSettings is the settings of the mesh; its name is empty.
 	KindSettings
 )
@@ -148,6 +150,8 @@ type View interface {
 	// Credential returns what a Secret holds, nil as long as that is not known: to read it
 	// here is what makes it known.
 	Credential(name NamespacedName) *Credential
+	// Unhealthy returns the endpoints, as ADDRESS:PORT, that a check found to be ill, sorted.
+	Unhealthy(check string) []string
 	// Settings returns the settings of the mesh, with nothing unset.
 	Settings() Settings
 }

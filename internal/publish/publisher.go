@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
 	"k8s.io/utils/clock"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -22,7 +23,7 @@ type Sink interface {
 	Findings(mesh.ObjectID, []message.Finding)
 }
 
-// Options are what a Publisher needs. All fields are required but Refresh and Credentials.
+// Options are what a Publisher needs. All fields are required but Checks, Refresh and Credentials.
 type Options struct {
 	Store *mesh.Store
 	Cache *xds.Cache
@@ -32,6 +33,9 @@ type Options struct {
 	// Primed is closed when the store holds everything that the API server does: before
 	// that, a proxy would be told to drop what it runs.
 	Primed <-chan struct{}
+	// Checks is told what proxies are to check for a unit of translation, again where it
+	// changes; nil: nobody asks them to.
+	Checks func(translate.Unit, []*healthv3.ClusterHealthCheck)
 	// Refresh is how often everything is translated and sent again, whether it changed or not;
 	// zero: never.
 	Refresh time.Duration

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
+
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/translate"
@@ -19,6 +21,8 @@ type unit struct {
 	classes map[string]struct{}
 	// found are the objects that it finds something wrong with.
 	found map[mesh.ObjectID]struct{}
+	// checks is whether some proxies are to check something for it.
+	checks bool
 }
 
 // class is a class of proxies with the units that make up its view.
@@ -75,6 +79,7 @@ func (p *Publisher) translateUnit(id translate.Unit, stirred map[mesh.ObjectID]s
 	p.noteCredentials(state.read, view.Read)
 	state.read = view.Read
 	p.noteFindings(id, result.Findings, stirred)
+	p.noteChecks(id, result.Checks)
 
 	var changed difference
 	resources := make(map[xds.Key]*xds.Resource, len(result.Resources))
@@ -146,7 +151,16 @@ func (p *Publisher) drop(id translate.Unit, stirred map[mesh.ObjectID]struct{}) 
 	p.readers.replace(id, p.units[id].read, nil)
 	p.noteCredentials(p.units[id].read, nil)
 	p.noteFindings(id, nil, stirred)
+	p.noteChecks(id, nil)
 	delete(p.units, id)
+}
+
+// noteChecks replaces what is checked for a unit.
+func (p *Publisher) noteChecks(id translate.Unit, checks []*healthv3.ClusterHealthCheck) {
+	if state := p.units[id]; p.options.Checks != nil && (state.checks || len(checks) > 0) {
+		state.checks = len(checks) > 0
+		p.options.Checks(id, checks)
+	}
 }
 
 // noteCredentials notes whether what is read of Secrets changes.

@@ -33,6 +33,7 @@ func (b *build) endpoints() {
 			continue // the caller chose the address
 		}
 		assigned := assignment(t.Name, b.preferenceOf(service, t).groups(usable(all, t)))
+		b.checked(assigned, service, t)
 		if b.forGRPC() {
 			endpointsForGRPC(assigned)
 		}

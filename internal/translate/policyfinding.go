@@ -31,9 +31,15 @@ func (b *build) findPolicyPorts(service *mesh.Service, policy *mesh.Policy) {
 		for _, port := range service.Ports {
 			t := target{Port: port, Traffic: policy.For(subset, port.Number)}
 			if check := t.Traffic.HealthCheck; check != nil && t.healthCheck() == nil {
-				find(check.Place, port.Number, map[mesh.HealthProtocol]string{
+				needs := map[mesh.HealthProtocol]string{
 					mesh.HealthHTTP: "a port that speaks HTTP", mesh.HealthGRPC: "a port that speaks HTTP/2, as gRPC does",
-				}[check.Protocol])
+				}[check.Protocol]
+				if check.ForAll && t.Traffic.TLS.Own() {
+					needs = "by: CALLERS, since only they have the TLS that the policy says"
+				}
+				find(check.Place, port.Number, needs)
+			} else if check != nil && check.ForAll && service.ByName() {
+				find(check.Place, port.Number, "by: CALLERS, since only they find the endpoints")
 			}
 			if tunnel := t.Traffic.Tunnel; tunnel != nil && port.Protocol.IsHTTP() {
 				find(tunnel.Place, port.Number, "a port on which bytes are carried")
@@ -47,7 +53,7 @@ func (b *build) findPolicyPorts(service *mesh.Service, policy *mesh.Policy) {
 func (t target) healthCheck() *mesh.HealthCheck {
 	check := t.Traffic.HealthCheck
 	switch {
-	case check == nil,
+	case check == nil, check.ForAll && t.Traffic.TLS.Own(),
 		check.Protocol == mesh.HealthHTTP && t.Port.Protocol == mesh.TCP,
 		check.Protocol == mesh.HealthGRPC && (t.Port.Protocol == mesh.TCP || !t.speaksHTTP2()):
 		return nil

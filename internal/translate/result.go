@@ -1,6 +1,7 @@
 package translate
 
 import (
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
 	"google.golang.org/protobuf/proto"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -24,6 +25,8 @@ type Resource struct {
 type Result struct {
 	Resources []Resource
 	Findings  []message.Finding
+	// Checks are what some proxies are to check for all.
+	Checks []*healthv3.ClusterHealthCheck
 }
 
 // The xDS types that Fairlead serves.

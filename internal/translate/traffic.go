@@ -33,7 +33,7 @@ func (b *build) clusterOf(t target) *clusterv3.Cluster {
 		OutlierDetection:     outlierDetection(traffic.Outliers),
 	}
 	applyBalancer(cluster, traffic.LoadBalancer)
-	if check := t.healthCheck(); check != nil {
+	if check := t.healthCheck(); check != nil && !check.ForAll {
 		cluster.HealthChecks = []*corev3.HealthCheck{HealthCheck(check, b.unit.Host, t.speaksHTTP2())}
 	}
 	if traffic.Outliers != nil || traffic.HealthCheck != nil {

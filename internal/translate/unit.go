@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
+
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 )
@@ -369,6 +371,7 @@ type build struct {
 	labels    map[string]string
 	resources []Resource
 	findings  []message.Finding
+	checks    []*healthv3.ClusterHealthCheck
 }
 
 func (b *build) add(resource Resource) {
@@ -383,7 +386,7 @@ func (b *build) result() Result {
 	slices.SortFunc(b.resources, func(x, y Resource) int {
 		return cmp.Or(cmp.Compare(x.TypeURL, y.TypeURL), cmp.Compare(x.Name, y.Name))
 	})
-	return Result{Resources: b.resources, Findings: message.Sort(b.findings)}
+	return Result{Resources: b.resources, Findings: message.Sort(b.findings), Checks: b.checks}
 }
 
 // sortedSet returns a sorted copy without repetitions.

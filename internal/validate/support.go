@@ -104,6 +104,7 @@ var differences = map[string]map[string]string{
 		"spec.workloadSelector": "selects in the object's own namespace only, as in Istio; without labels it is refused",
 
 		"spec.trafficPolicy.activeHealthCheck":                                 "Fairlead's own: proxies ask each endpoint how it is",
+		"spec.trafficPolicy.activeHealthCheck.by":                              "by `HDS` three proxies ask for all callers: any that each replica of the manager is connected with. What most of them found, callers are told",
 		"spec.trafficPolicy.connectionPool.http.h2UpgradePolicy":               "there is no setting of the mesh: `DEFAULT` upgrades nothing",
 		"spec.trafficPolicy.connectionPool.tcp.idleTimeout":                    "unset, connections that carry bytes may be idle for ever; Istio ends them after an hour",
 		"spec.trafficPolicy.loadBalancer.consistentHash":                       "without an algorithm it is Maglev, where Istio has a ring: of a ring up to two of n keys move when one of n endpoints goes",

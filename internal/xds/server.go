@@ -13,6 +13,7 @@ import (
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	health "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/config"
 	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
@@ -36,7 +37,9 @@ type ServerOptions struct {
 	// After is waited for before the first proxy is served; nil means no wait.
 	After     <-chan struct{}
 	Directory Directory
-	Log       *slog.Logger
+	// Health is served besides, to whom discovery is; nil: nothing.
+	Health health.HealthDiscoveryServiceServer
+	Log    *slog.Logger
 }
 
 // Network is how proxies are served over the network. All fields are required.
@@ -123,6 +126,9 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, more func(grp
 	)...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
 	s.registerSeparate(server)
+	if s.options.Health != nil {
+		health.RegisterHealthDiscoveryServiceServer(server, s.options.Health)
+	}
 	more(server)
 	var served errgroup.Group
 	served.Go(func() error {
