@@ -45,6 +45,7 @@ func (s *settings) interpretControlPlane(found *flags.Problems) {
 	b := &s.bootstrap
 	b.XDSSocket, b.XDSAddress, b.XDSServerName = s.xdsSocket, s.xdsAddress, s.xdsServerName
 	b.Protocol, b.InitialFetchTimeout, b.DNSFamily = bootstrap.Protocol(s.xdsProtocol), s.initialFetchTimeout, bootstrap.DNSFamily(s.dnsFamily)
+	b.ChecksHealth = s.checksHealth && b.Protocol != bootstrap.REST
 }
 
 func checkXDSAddress(text string) error {

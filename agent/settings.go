@@ -28,6 +28,7 @@ type settings struct {
 	xdsSocket, xdsAddress, xdsServerName, xdsProtocol string
 	initialFetchTimeout                               time.Duration
 	dnsFamily                                         string
+	checksHealth                                      bool
 
 	certificateSource       string
 	certsDir                string
@@ -117,6 +118,7 @@ func (s *settings) controlPlaneFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.xdsServerName, "xds-server-name", "", "`name` that the manager's certificate must have: a DNS name, an address or a spiffe:// identity (default: HOST of --xds-address)")
 	f.StringVar(&s.xdsProtocol, "xds-protocol", string(bootstrap.Delta), "how Envoy asks for its configuration: `delta` or sotw by one stream, delta-streams or sotw-streams by one for each subscription, or rest")
 	f.DurationVar(&s.initialFetchTimeout, "initial-fetch-timeout", 0, "how long Envoy stays not ready while it has no configuration yet; 0 is as long as it takes")
+	f.BoolVar(&s.checksHealth, "checks-health", true, "check endpoints that the manager asks it to, where a policy's activeHealthCheck says by: HDS. Not with --xds-protocol rest")
 	f.StringVar(&s.dnsFamily, "dns-family", string(bootstrap.DNSAuto), "addresses to look the manager up by: `auto` (IPv6 if there is one, else IPv4), v4, v6 or all")
 }
 

@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	s := parsed(t, nil, needed()...)
 	want := bootstrap.Config{
 		Namespace: "shop", Pod: "reviews-v1", Workload: "reviews-v1", AgentVersion: version,
-		XDSSocket: "/run/xds.sock", Protocol: bootstrap.Delta, DNSFamily: bootstrap.DNSAuto, AdminSocket: "/run/agent/admin.sock",
+		XDSSocket: "/run/xds.sock", Protocol: bootstrap.Delta, DNSFamily: bootstrap.DNSAuto, ChecksHealth: true, AdminSocket: "/run/agent/admin.sock",
 		MaxConnections: bootstrap.DefaultMaxConnections,
 	}
 	if !reflect.DeepEqual(s.bootstrap, want) {
@@ -66,7 +66,7 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 		"POD_NAME": "reviews-v1", "POD_NAMESPACE": "shop", "SERVICE_ACCOUNT": "reviews",
 		"FAIRLEAD_WORKLOAD": "reviews", "FAIRLEAD_LABELS": "app=reviews,version=,x/y=a=b", "FAIRLEAD_LOCALITY": "eu/eu-1",
 		"FAIRLEAD_APP": "9080=127.0.0.1:40123,80=[::ffff:127.0.0.1]:81", "FAIRLEAD_XDS_SOCKET": "/run/xds.sock",
-		"FAIRLEAD_REVISION": "canary", "FAIRLEAD_HEAP_LIMIT": "256Mi", "FAIRLEAD_DNS_FAMILY": "v4",
+		"FAIRLEAD_REVISION": "canary", "FAIRLEAD_HEAP_LIMIT": "256Mi", "FAIRLEAD_DNS_FAMILY": "v4", "FAIRLEAD_CHECKS_HEALTH": "false",
 		"FAIRLEAD_APP_PROBES":   `{"/app-health/web/livez": {"tcpSocket": {"port": 80}}}`,
 		"FAIRLEAD_APP_METRICS":  "http://127.0.0.1:9090/metrics",
 		"FAIRLEAD_XDS_PROTOCOL": "sotw", "FAIRLEAD_INITIAL_FETCH_TIMEOUT": "15s", "FAIRLEAD_DIR": "/run/agent",

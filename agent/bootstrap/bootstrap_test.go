@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 		SystemRoots: "/run/agent/certs/current/root-cert.pem", PressureFile: "/run/agent/pressure-0", HeapLimit: 192 << 20,
 		// Out of order, IPv6 too.
 		Apps:        []bootstrap.App{app(9090, "[::1]:9090"), app(80, "127.0.0.1:40123"), app(8443, "127.18.0.7:8443")},
-		AdminSocket: "/run/agent/admin.sock", MaxConnections: 512,
+		AdminSocket: "/run/agent/admin.sock", MaxConnections: 512, ChecksHealth: true,
 	}
 	for name, config := range map[string]bootstrap.Config{"least": least(), "everything": everything} {
 		t.Run(name, func(t *testing.T) {

@@ -55,6 +55,11 @@ func Build(c Config) ([]byte, error) {
 			{"name": "admin", "admin_layer": object{}},
 		}},
 	}
+	if c.ChecksHealth {
+		m["hds_config"] = object{
+			"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": grpcServices(),
+		}
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)

@@ -86,6 +86,10 @@ type Config struct {
 	// nothing is never ready.
 	InitialFetchTimeout time.Duration
 
+	// ChecksHealth has Envoy check endpoints that the manager asks it to, for all callers. Not
+	// by REST, whose cluster speaks no gRPC.
+	ChecksHealth bool
+
 	// Apps are the application's ports.
 	Apps []App
 	// AdminSocket is the absolute path at which Envoy is to serve its administration

@@ -23,12 +23,7 @@ func dynamicResourcesOf(c Config) object {
 	} else {
 		// A node is about 61 KB, since Envoy adds the names of all its extensions.
 		from["set_node_on_first_message_only"] = true
-		from["grpc_services"] = []object{{"envoy_grpc": object{
-			"cluster_name": XDSCluster,
-			// Jittered and exponential. Envoy's own default reaches 30 s, which is
-			// how long a proxy would be stale after a manager's restart.
-			"retry_policy": object{"retry_back_off": backOff(200*time.Millisecond, 5*time.Second)},
-		}}}
+		from["grpc_services"] = grpcServices()
 	}
 	source := object{"resource_api_version": "V3", "initial_fetch_timeout": duration(c.InitialFetchTimeout)}
 	resources := object{"lds_config": source, "cds_config": source}
@@ -39,6 +34,15 @@ func dynamicResourcesOf(c Config) object {
 		source["api_config_source"] = from
 	}
 	return resources
+}
+
+func grpcServices() []object {
+	return []object{{"envoy_grpc": object{
+		"cluster_name": XDSCluster,
+		// Jittered and exponential. Envoy's own default reaches 30 s, which is
+		// how long a proxy would be stale after a manager's restart.
+		"retry_policy": object{"retry_back_off": backOff(200*time.Millisecond, 5*time.Second)},
+	}}}
 }
 
 func backOff(base, most time.Duration) object {

@@ -7,6 +7,7 @@ package echo
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,13 +59,14 @@ type App struct {
 
 	mu       sync.Mutex
 	attempts map[string]int
+	statuses map[string]int // by path, where it is not 200
 	requests []Seen
 	closers  map[io.Closer]struct{}
 }
 
 // New returns an application that says it is of the version.
 func New(version string) *App {
-	a := &App{Version: version, attempts: map[string]int{}, grpc: grpc.NewServer(), closers: map[io.Closer]struct{}{}}
+	a := &App{Version: version, attempts: map[string]int{}, statuses: map[string]int{}, grpc: grpc.NewServer(), closers: map[io.Closer]struct{}{}}
 	healthpb.RegisterHealthServer(a.grpc, health.NewServer())
 	return a
 }
@@ -128,6 +130,13 @@ func (a *App) Close() {
 	}
 }
 
+// Answer has requests for a path answered with a status from now on, as far as they ask for none.
+func (a *App) Answer(path string, status int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.statuses[path] = status
+}
+
 // remembered is how many requests an application knows of, for those that run for long.
 const remembered = 20_000
 
@@ -174,7 +183,9 @@ func (a *App) see(r *http.Request) (Seen, int) {
 	if r.TLS != nil {
 		answer.ServerName, answer.Peer = r.TLS.ServerName, peer(r)
 	}
-	status := http.StatusOK
+	a.mu.Lock()
+	status := cmp.Or(a.statuses[r.URL.Path], http.StatusOK)
+	a.mu.Unlock()
 	if asked, err := strconv.Atoi(r.Header.Get(StatusHeader)); err == nil {
 		status = asked
 	}
