@@ -70,7 +70,11 @@ func (c caller) dial(service string, port uint16) net.Conn {
 		address, remove := c.listenFor(host, port)
 		c.scene.Cleanup(remove)
 		c.scene.settle()
-		connection, err = new(net.Dialer).DialContext(context.Background(), "tcp", address)
+		// Envoy acknowledges a listener before its threads listen.
+		c.scene.Eventually(func() error {
+			connection, err = new(net.Dialer).DialContext(context.Background(), "tcp", address)
+			return err
+		}).Should(Succeed(), "the proxy of %s listens", c.name)
 	}
 	c.scene.Expect(err).NotTo(HaveOccurred())
 	c.scene.Cleanup(func() { _ = connection.Close() })

@@ -49,7 +49,7 @@ func TestGRPCsOwnClient(t *testing.T) {
 	s.Expect(call("team=bank")).To(Equal("v2"))
 	s.Expect(call("broken=yes")).To(Equal(codes.ResourceExhausted.String()))
 	s.Expect(call("slow=yes")).To(Equal(codes.DeadlineExceeded.String()))
-	s.Expect(s.status("VirtualService", "greeter").Proxies.Concerned).To(BeEquivalentTo(len(s.stage.proxies)+1), "the client counts")
+	s.Expect(s.status("VirtualService", "greeter").Proxies.Concerned).To(BeEquivalentTo(len(s.callers())+1), "the client counts")
 
 	s.route("greeter", "\n- route: [{destination: {host: greeter, labels: {version: v2}}}]\n")
 	s.Eventually(func() string { return call() }).Should(Equal("v2"), "the change has come")

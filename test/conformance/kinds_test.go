@@ -37,7 +37,11 @@ var kinds = map[string]kind{
 		func(s *stage, o *corev1.Pod) {
 			s.store.DeleteWorkload(mesh.NamespacedName{Namespace: o.Namespace, Name: o.Name})
 		}),
+	"Secret": plain(
+		func(s *stage, o *corev1.Secret) { s.setSecret(o, o) },
+		func(s *stage, o *corev1.Secret) { s.setSecret(o, nil) }),
 
+	convert.KindGateway:         ours(convert.Gateway, (*mesh.Store).SetGateway, (*mesh.Store).DeleteGateway),
 	convert.KindServiceEntry:    ours(convert.Entry, (*mesh.Store).SetEntry, (*mesh.Store).DeleteEntry),
 	convert.KindVirtualService:  ours(convert.RouteTable, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),
 	convert.KindRouteRule:       ours(convert.RouteRule, (*mesh.Store).SetRouteTable, (*mesh.Store).DeleteRouteTable),

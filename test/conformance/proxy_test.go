@@ -35,6 +35,8 @@ type proxy struct {
 	// intercepted is whether it takes what redirect rules would lead to it, in place of being
 	// called by address.
 	intercepted bool
+	// gateway is whether it takes traffic from outside for the Gateways that select it.
+	gateway bool
 
 	stage *stage
 	envoy *testenv.Proxy
@@ -46,18 +48,20 @@ type proxy struct {
 	tcp []mesh.OutboundTCP
 }
 
-// The callers of every case.
+// The proxies of every case: callers, and a gateway.
 const (
 	front = iota
 	ledger
 	mobile
+	ingress
 )
 
-func everyCaller() []*proxy {
+func everyProxy() []*proxy {
 	return []*proxy{
-		front:  {name: "front", namespace: "default", node: "a", labels: map[string]string{"app": "front", "team": "shop"}},
-		ledger: {name: "ledger", namespace: "bank", node: "c", labels: map[string]string{"app": "ledger", "team": "bank"}, protocol: bootstrap.StateOfTheWorld},
-		mobile: {name: "mobile", namespace: "default", node: "a", labels: map[string]string{"app": "mobile"}, intercepted: true},
+		front:   {name: "front", namespace: "default", node: "a", labels: map[string]string{"app": "front", "team": "shop"}},
+		ledger:  {name: "ledger", namespace: "bank", node: "c", labels: map[string]string{"app": "ledger", "team": "bank"}, protocol: bootstrap.StateOfTheWorld},
+		mobile:  {name: "mobile", namespace: "default", node: "a", labels: map[string]string{"app": "mobile"}, intercepted: true},
+		ingress: {name: "ingress", namespace: "edge", node: "a", labels: map[string]string{"app": "ingress"}, gateway: true},
 	}
 }
 
@@ -119,7 +123,10 @@ func (p *proxy) place() {
 		},
 	}
 	pod.Labels[v1alpha1.TLSModeLabel] = v1alpha1.TLSModeMutual
-	if !p.intercepted {
+	switch {
+	case p.gateway:
+		pod.Annotations = map[string]string{v1alpha1.ModeAnnotation: v1alpha1.ModeGateway}
+	case !p.intercepted:
 		pod.Annotations = map[string]string{v1alpha1.ModeAnnotation: v1alpha1.ModeExplicit}
 	}
 	workload := convert.Workload(pod, nodes[p.node])
@@ -153,11 +160,15 @@ func (p *proxy) at(port uint16) string {
 const firstTCPPort = 20000
 
 // listenFor has an explicit proxy listen for a port of a TCP service, and returns where and
-// what takes that back. The caller waits until it is so.
+// what takes that back; one that it listens for already stays as it is. The caller waits until it
+// is so.
 func (p *proxy) listenFor(host string, port uint16) (address string, remove func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wanted := mesh.OutboundTCP{Host: host, Port: port, ListenPort: firstTCPPort}
+	if i := slices.IndexFunc(p.tcp, func(o mesh.OutboundTCP) bool { return o.Host == host && o.Port == port }); i >= 0 {
+		return p.at(p.tcp[i].ListenPort), func() {}
+	}
 	for slices.ContainsFunc(p.tcp, func(o mesh.OutboundTCP) bool { return o.ListenPort == wanted.ListenPort }) {
 		wanted.ListenPort++
 	}

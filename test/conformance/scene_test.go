@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -23,11 +24,18 @@ type scene struct {
 	namespace string
 
 	front, ledger, mobile caller
+	// ingress is the first of the two ports of the gateway that are the case's own.
+	ingress uint16
 
 	// objects are those that it applied, by their ids.
 	objects map[mesh.ObjectID]client.Object
 	shown   shown
 }
+
+// scenes counts those that there were; the ports of the gateway begin below those that are given out.
+var scenes atomic.Uint32
+
+const firstIngressPort = 20000
 
 // newScene begins a case that runs beside others, and says which fields it shows.
 func newScene(t *testing.T, shows ...string) *scene {
@@ -45,6 +53,7 @@ func newSceneAlone(t *testing.T, shows ...string) *scene {
 		shown:     newShown(shows),
 	}
 	s.front, s.ledger, s.mobile = caller{s, shared.proxies[front]}, caller{s, shared.proxies[ledger]}, caller{s, shared.proxies[mobile]}
+	s.ingress = uint16(firstIngressPort + 2*scenes.Add(1))
 	t.Cleanup(func() {
 		for _, o := range s.objects {
 			s.remove(o)
@@ -61,8 +70,10 @@ func newSceneAlone(t *testing.T, shows ...string) *scene {
 // callers are all of them.
 func (s *scene) callers() []caller { return []caller{s.front, s.ledger, s.mobile} }
 
-// text puts the case's namespace where a text wants it.
-func (s *scene) text(text string) string { return strings.ReplaceAll(text, "NAMESPACE", s.namespace) }
+// text puts the case's namespace, and its ports of the gateway, where a text wants them.
+func (s *scene) text(text string) string {
+	return strings.NewReplacer("NAMESPACE", s.namespace, "INGRESS2", fmt.Sprint(s.ingress+1), "INGRESS", fmt.Sprint(s.ingress)).Replace(text)
+}
 
 // apply creates or changes objects, and returns when every proxy runs them.
 func (s *scene) apply(manifests string) {

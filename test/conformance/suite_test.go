@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	if shared, err = startStage(everyCaller()); err != nil {
+	if shared, err = startStage(everyProxy()); err != nil {
 		return 1, err
 	}
 	code = m.Run()
