@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,6 +58,9 @@ func startStage(callers []*proxy) (*stage, error) {
 		return nil, err
 	}
 	s := &stage{store: mesh.NewStore(), table: status.NewTable(clock.RealClock{}), dir: dir, proxies: callers}
+	// As a ServiceCIDR says it: without, each Service that comes or goes changes the intercepting
+	// listener, which ends the connections of a caller once it has drained.
+	s.store.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")})
 	s.stops = append(s.stops, func() error { return os.RemoveAll(dir) })
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.stop())
