@@ -88,7 +88,7 @@ func (p *proxy) start(s *stage) (err error) {
 	p.place()
 	config := bootstrap.Config{
 		Namespace: p.namespace, Pod: p.name, Workload: p.name, ServiceAccount: p.name,
-		XDSSocket: s.socket(), Protocol: p.protocol, SystemRoots: s.rootsFile(),
+		XDSSocket: s.socket(), Protocol: p.protocol, ChecksHealth: true, SystemRoots: s.rootsFile(),
 	}
 	if err := s.certify(filepath.Join(s.dir, p.name), p.identity()); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	health "github.com/envoyproxy/go-control-plane/envoy/service/health/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -29,7 +30,7 @@ import (
 func (s *stage) redirectedSocket() string { return filepath.Join(s.dir, "redirected.sock") }
 
 // redirect serves intercepting proxies.
-func (s *stage) redirect(server discovery.AggregatedDiscoveryServiceServer) error {
+func (s *stage) redirect(server discovery.AggregatedDiscoveryServiceServer, checks health.HealthDiscoveryServiceServer) error {
 	listener, err := net.Listen("unix", s.redirectedSocket())
 	if err != nil {
 		return err
@@ -38,6 +39,7 @@ func (s *stage) redirect(server discovery.AggregatedDiscoveryServiceServer) erro
 		return next(service, &redirectedStream{ServerStream: stream, stage: s})
 	}))
 	discovery.RegisterAggregatedDiscoveryServiceServer(redirected, server)
+	health.RegisterHealthDiscoveryServiceServer(redirected, checks)
 	s.background(func(ctx context.Context) error {
 		ended := make(chan error, 1)
 		go func() { ended <- redirected.Serve(listener) }()

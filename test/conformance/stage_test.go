@@ -17,6 +17,7 @@ import (
 
 	"fairlead.dev/fairlead/internal/convert"
 	"fairlead.dev/fairlead/internal/delivery"
+	"fairlead.dev/fairlead/internal/hds"
 	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/publish"
 	"fairlead.dev/fairlead/internal/status"
@@ -97,13 +98,19 @@ func (s *stage) serve() error {
 	}})
 	primed := make(chan struct{})
 	close(primed)
-	publisher := publish.New(publish.Options{
-		Store: s.store, Cache: s.cache, Table: s.table, Clock: clock.RealClock{}, Log: log, Primed: primed,
+	var publisher *publish.Publisher
+	checks := hds.NewServer(hds.Options{
+		Store: s.store, Clock: clock.RealClock{}, Log: log,
+		Admit: func(node string, caller *xds.Caller) error { return publisher.Admit(node, caller) },
 	})
-	server := xds.NewServer(s.cache, xds.ServerOptions{Socket: s.socket(), After: publisher.Published(), Directory: publisher, Log: log})
+	publisher = publish.New(publish.Options{
+		Store: s.store, Cache: s.cache, Table: s.table, Clock: clock.RealClock{}, Log: log, Primed: primed, Checks: checks.Check,
+	})
+	server := xds.NewServer(s.cache, xds.ServerOptions{Socket: s.socket(), After: publisher.Published(), Directory: publisher, Health: checks, Log: log})
+	s.background(checks.Start)
 	s.background(publisher.Start)
 	s.background(server.Start)
-	return s.redirect(server)
+	return s.redirect(server, checks)
 }
 
 // background runs something until the stage ends.
