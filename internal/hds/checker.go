@@ -44,6 +44,9 @@ type checker struct {
 // refusal is how long a proxy waits to hear that it is refused.
 const refusal = 5 * time.Second
 
+// settling is how long a proxy may need for its certificate.
+const settling = time.Second
+
 // StreamHealthCheck implements the health discovery service.
 func (s *Server) StreamHealthCheck(stream healthv3.HealthDiscoveryService_StreamHealthCheckServer) error {
 	first, err := stream.Recv()
@@ -137,7 +140,7 @@ func (c *checker) ask(wanted *healthv3.HealthCheckSpecifier, now time.Time) {
 		if _, known := c.trusted[name]; known {
 			trusted[name] = c.trusted[name]
 		} else {
-			trusted[name] = now.Add(check.GetHealthChecks()[0].GetInterval().AsDuration() * 3 / 2)
+			trusted[name] = now.Add(check.GetHealthChecks()[0].GetInterval().AsDuration()*3/2 + settling)
 		}
 		for _, endpoint := range check.GetLocalityEndpoints()[0].GetEndpoints() {
 			address := translate.AddressText(endpoint.GetAddress())

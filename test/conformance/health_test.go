@@ -46,6 +46,9 @@ func TestHealthByHDS(t *testing.T) {
 	for version, app := range apps {
 		s.Eventually(func() map[string]int { return checksOf(app, "/healthz") }).Should(HaveLen(3), "%s is asked by three proxies", version)
 	}
+	for range 5 {
+		s.checkedAnew(apps["v1"], "/healthz") // what is found at first does not count
+	}
 	apps["v1"].Answer("/healthz", http.StatusServiceUnavailable)
 	s.checkedAnew(apps["v1"], "/healthz")
 	for _, caller := range s.callers() {
