@@ -117,6 +117,8 @@ func (s *Server) Start(ctx context.Context) error {
 func (s *Server) serve(ctx context.Context, listener net.Listener, more func(grpc.ServiceRegistrar), age time.Duration,
 	dispatcher *dispatcher, callerOf func(*http.Request) (*Caller, error), options ...grpc.ServerOption) error {
 	server := grpc.NewServer(append(options, grpc.Creds(dispatcher),
+		// Whoever waits for the end may take away what handlers use.
+		grpc.WaitForHandlers(true),
 		// Proxies ping every 30 s; twice as often is not yet a reason to cut them off.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
