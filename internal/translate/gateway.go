@@ -79,7 +79,7 @@ func (l *lister) addGateway(services map[string]*mesh.Service) {
 	everything := false
 	hosts := map[string]struct{}{}
 	for _, listener := range b.gatewayListeners() {
-		for _, name := range listener.routeNames() {
+		for _, name := range b.usedRoutes(listener) {
 			l.units = append(l.units, Unit{
 				Kind: UnitGatewayRoutes, Host: name, Namespace: class.Namespace, Gateways: class.Gateways, Inbound: class.Inbound,
 				SourceLabels: class.SourceLabels, Transport: class.Transport,
@@ -150,6 +150,19 @@ func (l gatewayListener) routeName(s gatewayServer) []string {
 		return []string{l.name}
 	}
 	return nil
+}
+
+// usedRoutes returns the names of those that its filter chains use. Nobody asks for the routes of a
+// server that is left out, so that none would ever acknowledge them.
+func (b *build) usedRoutes(l *gatewayListener) []string {
+	chains := b.serverChains(l, &Resource{})
+	var names []string
+	for _, s := range l.servers {
+		if !s.terminatesHTTP() || slices.ContainsFunc(chains, func(c chain) bool { return c.name == s.id() }) {
+			names = append(names, l.routeName(s)...)
+		}
+	}
+	return slices.Compact(names)
 }
 
 // gatewayListeners lays out the servers of the unit's Gateways. One that cannot share the
