@@ -53,16 +53,17 @@ func TestTLSRoutesOfHostsByServerName(t *testing.T) {
 	s := newScene(t, "VirtualService spec.tls[].match[].sniHosts", "VirtualService spec.tls[].match[].destinationSubnets")
 	s.serve("reviews", "v1")
 	_, outside := s.application("outside")
-	s.apply(entry("NAMESPACE.sealed.example", fmt.Sprintf(`
+	s.apply(entry("NAMESPACE.secure.example", fmt.Sprintf(`
   resolution: STATIC
   ports: [{number: 443, name: tls, protocol: TLS}]
   endpoints: [{address: %s, ports: {tls: %d}}]
 `, outside, tlsPort)))
-	name := s.text("NAMESPACE.sealed.example")
-	s.Expect(s.mobile.getTLS("192.0.2.1", 443, name).Version).To(Equal("outside"))
+	name := s.text("NAMESPACE.secure.example")
+	// An Envoy acknowledges a listener a moment before its workers have it.
+	s.Eventually(func() string { return s.mobile.getTLS("192.0.2.1", 443, name).Version }).Should(Equal("outside"))
 	s.apply(routes("outside", `
-  hosts: [NAMESPACE.sealed.example]
-  tls: [{match: [{sniHosts: [NAMESPACE.sealed.example], destinationSubnets: [192.0.2.0/25]}], route: [{destination: {host: reviews, port: {number: 443}}}]}]
+  hosts: [NAMESPACE.secure.example]
+  tls: [{match: [{sniHosts: [NAMESPACE.secure.example], destinationSubnets: [192.0.2.0/25]}], route: [{destination: {host: reviews, port: {number: 443}}}]}]
 `))
 	s.Expect(s.mobile.getTLS("192.0.2.1", 443, name).Version).To(Equal("v1"))
 	s.Expect(s.mobile.getTLS("192.0.2.129", 443, name).Version).To(Equal("outside"), "another address")
