@@ -6,18 +6,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
-	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 )
 
 // DestinationRule returns what is wrong with the object, looked at alone; nothing means
 // that package convert can use it.
 func DestinationRule(object *v1alpha1.DestinationRule, options Options) []message.Finding {
-	c := &checker{
-		object:  mesh.ObjectID{Kind: kindDestinationRule, Namespace: object.Namespace, Name: object.Name},
-		options: options,
-	}
-	c.unimplementedFields(kindDestinationRule, object.Spec)
+	c := newChecker(kindDestinationRule, object, object.Spec, options)
 	spec := field.NewPath("spec")
 	c.routedHost(spec.Child("host"), object.Spec.Host)
 	c.exportTo(spec.Child("exportTo"), object.Spec.ExportTo)

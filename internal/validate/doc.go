@@ -11,6 +11,7 @@
 package validate
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/internal/mesh"
@@ -38,6 +39,16 @@ type checker struct {
 	object   mesh.ObjectID
 	options  Options
 	findings []message.Finding
+}
+
+// newChecker returns a checker that has found what the object sets and Fairlead does not act on.
+func newChecker(kind string, object metav1.Object, spec any, options Options) *checker {
+	c := &checker{
+		object:  mesh.ObjectID{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()},
+		options: options,
+	}
+	c.unimplementedFields(kind, spec)
+	return c
 }
 
 func (c *checker) add(finding message.Finding) { c.findings = append(c.findings, finding) }

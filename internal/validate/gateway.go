@@ -13,18 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
-	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 )
 
 // Gateway returns what is wrong with the object, looked at alone; nothing means that package
 // convert can use it.
 func Gateway(object *v1alpha1.Gateway, options Options) []message.Finding {
-	c := &checker{
-		object:  mesh.ObjectID{Kind: kindGateway, Namespace: object.Namespace, Name: object.Name},
-		options: options,
-	}
-	c.unimplementedFields(kindGateway, object.Spec)
+	c := newChecker(kindGateway, object, object.Spec, options)
 	spec := field.NewPath("spec")
 	c.labels(spec.Child("selector"), object.Spec.Selector)
 	if len(object.Spec.Servers) == 0 {

@@ -6,7 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
-	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 	"fairlead.dev/fairlead/internal/settings"
 )
@@ -25,7 +24,7 @@ type CertificateOptions struct {
 // its terms can be kept: certificates find a window before they expire, whenever they are
 // issued.
 func MeshCertificate(object *v1alpha1.MeshCertificate, options CertificateOptions) []message.Finding {
-	c := &checker{object: mesh.ObjectID{Kind: kindMeshCertificate, Namespace: object.Namespace, Name: object.Name}}
+	c := newChecker(kindMeshCertificate, object, object.Spec, Options{})
 	spec := field.NewPath("spec")
 	whose := 0
 	for _, said := range []bool{object.Spec.ServiceAccount != "", object.Spec.Selector != nil, object.Spec.IsCA} {

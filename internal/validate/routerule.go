@@ -17,12 +17,8 @@ import (
 // RouteRule returns what is wrong with the object, looked at alone; nothing means that
 // package convert can use it.
 func RouteRule(object *v1alpha1.RouteRule, options Options) []message.Finding {
-	c := &checker{
-		object:  mesh.ObjectID{Kind: kindRouteRule, Namespace: object.Namespace, Name: object.Name},
-		options: options,
-	}
+	c := newChecker(kindRouteRule, object, object.Spec, options)
 	spec, rule := field.NewPath("spec"), &object.Spec
-	c.unimplementedFields(kindRouteRule, *rule)
 	c.ruleService(spec.Child("destination"), &rule.Destination)
 	if rule.Match != nil {
 		c.ruleMatch(spec.Child("match"), rule.Match)

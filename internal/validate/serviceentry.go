@@ -18,11 +18,7 @@ import (
 // ServiceEntry returns what is wrong with the object, looked at alone; nothing means that
 // package convert can use it.
 func ServiceEntry(object *v1alpha1.ServiceEntry, options Options) []message.Finding {
-	c := &checker{
-		object:  mesh.ObjectID{Kind: kindServiceEntry, Namespace: object.Namespace, Name: object.Name},
-		options: options,
-	}
-	c.unimplementedFields(kindServiceEntry, object.Spec)
+	c := newChecker(kindServiceEntry, object, object.Spec, options)
 	spec, s := field.NewPath("spec"), &object.Spec
 	c.exportTo(spec.Child("exportTo"), s.ExportTo)
 	c.entryHosts(spec.Child("hosts"), s)

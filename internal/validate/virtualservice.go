@@ -10,18 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api/v1alpha1"
-	"fairlead.dev/fairlead/internal/mesh"
 	"fairlead.dev/fairlead/internal/message"
 )
 
 // VirtualService returns what is wrong with the object, looked at alone; nothing means
 // that package convert can use it.
 func VirtualService(object *v1alpha1.VirtualService, options Options) []message.Finding {
-	c := &checker{
-		object:  mesh.ObjectID{Kind: kindVirtualService, Namespace: object.Namespace, Name: object.Name},
-		options: options,
-	}
-	c.unimplementedFields(kindVirtualService, object.Spec)
+	c := newChecker(kindVirtualService, object, object.Spec, options)
 	spec := field.NewPath("spec")
 	c.hosts(spec.Child("hosts"), object.Spec.Hosts)
 	c.gateways(spec.Child("gateways"), object.Spec.Gateways)
