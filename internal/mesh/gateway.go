@@ -97,22 +97,21 @@ func Meet(a, b string) (string, bool) {
 
 // SetGateway adds or replaces a gateway.
 func (s *Store) SetGateway(gateway *Gateway) {
-	s.mu.Lock()
-	defer s.release()
-	s.gateways[gateway.Origin.ObjectID] = gateway
-	s.gatewayChanged(gateway.Origin.ObjectID, gateway.Origin.Generation)
+	s.say(gateway.Origin.ObjectID, gateway.Origin.Generation, func(id ObjectID) {
+		s.gateways[id] = gateway
+		s.gatewayChanged(id)
+	})
 }
 
 // DeleteGateway removes a gateway.
 func (s *Store) DeleteGateway(id ObjectID) {
-	s.mu.Lock()
-	defer s.release()
-	delete(s.gateways, id)
-	s.gatewayChanged(id, DeletedGeneration)
+	s.say(id, DeletedGeneration, func(id ObjectID) {
+		delete(s.gateways, id)
+		s.gatewayChanged(id)
+	})
 }
 
-func (s *Store) gatewayChanged(id ObjectID, generation int64) {
-	s.touched[id] = generation
+func (s *Store) gatewayChanged(id ObjectID) {
 	s.mark(KindGatewayNames, "")
 	s.mark(KindGateway, NamespacedName{id.Namespace, id.Name}.String())
 }

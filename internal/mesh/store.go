@@ -122,6 +122,15 @@ func (s *Store) Take() Changes {
 
 func (s *Store) mark(kind Kind, name string) { s.changed[Key{kind, name}] = struct{}{} }
 
+// say replaces what an object says, and tells of it even where nothing else follows: who holds
+// specs waits to hear of each.
+func (s *Store) say(id ObjectID, generation int64, replace func(ObjectID)) {
+	s.mu.Lock()
+	defer s.release()
+	replace(id)
+	s.touched[id] = generation
+}
+
 // release wakes the reader, if anything changed, and unlocks.
 func (s *Store) release() {
 	pending := len(s.changed) > 0 || len(s.touched) > 0

@@ -127,18 +127,12 @@ func (t *RouteTable) EachDestination(visit func(*Destination, Origin)) {
 
 // SetPolicy adds or replaces what an object says about the traffic to a host.
 func (s *Store) SetPolicy(policy *Policy) {
-	s.mu.Lock()
-	defer s.release()
-	s.replacePolicy(policy.Origin.ObjectID, policy)
-	s.touched[policy.Origin.ObjectID] = policy.Origin.Generation
+	s.say(policy.Origin.ObjectID, policy.Origin.Generation, func(id ObjectID) { s.replacePolicy(id, policy) })
 }
 
 // DeletePolicy removes what an object says about the traffic to a host.
 func (s *Store) DeletePolicy(id ObjectID) {
-	s.mu.Lock()
-	defer s.release()
-	s.replacePolicy(id, nil)
-	s.touched[id] = DeletedGeneration
+	s.say(id, DeletedGeneration, func(id ObjectID) { s.replacePolicy(id, nil) })
 }
 
 func (s *Store) replacePolicy(id ObjectID, policy *Policy) {

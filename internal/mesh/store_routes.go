@@ -12,18 +12,12 @@ import (
 
 // SetRouteTable adds or replaces what an object says about routing.
 func (s *Store) SetRouteTable(table *RouteTable) {
-	s.mu.Lock()
-	defer s.release()
-	s.replaceSaid(table.Origin.ObjectID, table)
-	s.touched[table.Origin.ObjectID] = table.Origin.Generation
+	s.say(table.Origin.ObjectID, table.Origin.Generation, func(id ObjectID) { s.replaceSaid(id, table) })
 }
 
 // DeleteRouteTable removes what an object says about routing.
 func (s *Store) DeleteRouteTable(id ObjectID) {
-	s.mu.Lock()
-	defer s.release()
-	s.replaceSaid(id, nil)
-	s.touched[id] = DeletedGeneration
+	s.say(id, DeletedGeneration, func(id ObjectID) { s.replaceSaid(id, nil) })
 }
 
 // replaceSaid replaces what an object says, and every table that has routes of it.

@@ -17,19 +17,12 @@ type Entry struct {
 
 // SetEntry adds or replaces what an object adds.
 func (s *Store) SetEntry(entry *Entry) {
-	s.mu.Lock()
-	defer s.release()
-	id := entry.Origin.ObjectID
-	s.replaceEntry(id, entry.Services)
-	s.touched[id] = entry.Origin.Generation
+	s.say(entry.Origin.ObjectID, entry.Origin.Generation, func(id ObjectID) { s.replaceEntry(id, entry.Services) })
 }
 
 // DeleteEntry removes what an object adds.
 func (s *Store) DeleteEntry(id ObjectID) {
-	s.mu.Lock()
-	defer s.release()
-	s.replaceEntry(id, nil)
-	s.touched[id] = DeletedGeneration
+	s.say(id, DeletedGeneration, func(id ObjectID) { s.replaceEntry(id, nil) })
 }
 
 func (s *Store) replaceEntry(id ObjectID, services []*Service) {
