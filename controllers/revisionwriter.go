@@ -45,10 +45,7 @@ func (w *RevisionWriter) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (w *RevisionWriter) Start(ctx context.Context) error {
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[mesh.ObjectID](firstRetry, lastRetry),
-		workqueue.TypedRateLimitingQueueConfig[mesh.ObjectID]{Clock: w.Clock},
-	)
+	queue := newWriteQueue(w.Clock)
 	budget := rate.NewLimiter(revisionRate, revisionBurst)
 	var writer sync.WaitGroup
 	writer.Go(func() {

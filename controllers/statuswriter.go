@@ -57,10 +57,7 @@ func (w *StatusWriter) NeedLeaderElection() bool { return true }
 
 // Start implements manager.Runnable.
 func (w *StatusWriter) Start(ctx context.Context) error {
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[mesh.ObjectID](firstRetry, lastRetry),
-		workqueue.TypedRateLimitingQueueConfig[mesh.ObjectID]{Clock: w.Clock},
-	)
+	queue := newWriteQueue(w.Clock)
 	budget := rate.NewLimiter(countRate, countBurst)
 	var writers sync.WaitGroup
 	for range statusWriters {
@@ -88,6 +85,14 @@ func (w *StatusWriter) Start(ctx context.Context) error {
 		case <-w.Table.Changes():
 		}
 	}
+}
+
+// newWriteQueue holds the objects that something is to be written of, and tries again what failed.
+func newWriteQueue(by clock.WithTicker) workqueue.TypedRateLimitingInterface[mesh.ObjectID] {
+	return workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[mesh.ObjectID](firstRetry, lastRetry),
+		workqueue.TypedRateLimitingQueueConfig[mesh.ObjectID]{Clock: by},
+	)
 }
 
 // writeNext writes the next object of the queue; it returns false once the queue is shut.
