@@ -155,12 +155,9 @@ func (l gatewayListener) routeName(s gatewayServer) []string {
 // usedRoutes returns the names of those that its filter chains use. Nobody asks for the routes of a
 // server that is left out, so that none would ever acknowledge them.
 func (b *build) usedRoutes(l *gatewayListener) []string {
-	chains := b.serverChains(l, &Resource{})
 	var names []string
-	for _, s := range l.servers {
-		if !s.terminatesHTTP() || slices.ContainsFunc(chains, func(c chain) bool { return c.name == s.id() }) {
-			names = append(names, l.routeName(s)...)
-		}
+	for _, s := range b.openServers(l) {
+		names = append(names, l.routeName(s.gatewayServer)...)
 	}
 	return slices.Compact(names)
 }

@@ -52,46 +52,63 @@ func (b *build) gateway() {
 	}
 }
 
-// serverChains returns the filter chains of all servers of a listener, the oldest first.
-func (b *build) serverChains(l *gatewayListener, resource *Resource) []chain {
-	var chains []chain
+// openServer is a server to which connections come: by these names, as TLS has them, and by this
+// socket, if it ends TLS.
+type openServer struct {
+	gatewayServer
+	names  []string
+	socket *corev3.TransportSocket
+}
+
+// openServers returns the servers of a listener, the oldest first, without those that are left out:
+// older ones have all of their names, or what they end TLS with is not there.
+func (b *build) openServers(l *gatewayListener) []openServer {
+	var servers []openServer
 	claimed := map[string]string{}
 	for _, s := range l.servers {
-		resource.Owners = append(resource.Owners, s.gateway.Origin.ObjectID)
-		if l.servers[0].Protocol == mesh.ServerHTTP && !s.looksForTLS() {
-			if len(chains) == 0 { // one for all servers, which share their routes
-				chains = append(chains, chain{name: "http", filters: b.gatewayFilters(l, s)})
-			}
-			continue
-		}
-		var names []string
-		for _, host := range s.Hosts {
-			names = append(names, host.Name)
-		}
+		server := openServer{gatewayServer: s}
 		if s.looksForTLS() {
-			names = b.unclaimed(claimed, s, serverNames(names))
-		}
-		if len(names) == 0 {
-			continue
-		}
-		c := chain{name: s.id(), names: names, hidden: func(string) {}}
-		switch {
-		case s.Protocol == mesh.ServerAutoPassthrough:
-			c.filters = slices.Concat(clusterByName, tcpChain(statName("gateway", s.Port), byName))
-			chains = append(chains, c)
-			continue
-		case s.TLS != nil:
-			if c.socket = b.serverSocket(s); c.socket == nil {
+			var names []string
+			for _, host := range s.Hosts {
+				names = append(names, host.Name)
+			}
+			if server.names = b.unclaimed(claimed, s, serverNames(names)); len(server.names) == 0 {
 				continue
 			}
 		}
-		if s.terminatesHTTP() {
-			b.findShared(l, s)
-			c.filters = b.gatewayFilters(l, s)
-			chains = append(chains, c)
-			continue
+		if s.TLS != nil && s.Protocol != mesh.ServerAutoPassthrough {
+			if server.socket = b.serverSocket(s); server.socket == nil {
+				continue
+			}
 		}
-		chains = append(chains, b.routedChains(s, c, resource)...)
+		servers = append(servers, server)
+	}
+	return servers
+}
+
+// serverChains returns the filter chains of all servers of a listener, the oldest first.
+func (b *build) serverChains(l *gatewayListener, resource *Resource) []chain {
+	for _, s := range l.servers {
+		resource.Owners = append(resource.Owners, s.gateway.Origin.ObjectID)
+	}
+	var chains []chain
+	for _, s := range b.openServers(l) {
+		c := chain{name: s.id(), names: s.names, socket: s.socket, hidden: func(string) {}}
+		switch {
+		case s.Protocol == mesh.ServerHTTP && !s.looksForTLS():
+			if len(chains) == 0 { // one for all servers, which share their routes
+				chains = append(chains, chain{name: "http", filters: b.gatewayFilters(l, s.gatewayServer)})
+			}
+		case s.Protocol == mesh.ServerAutoPassthrough:
+			c.filters = slices.Concat(clusterByName, tcpChain(statName("gateway", s.Port), byName))
+			chains = append(chains, c)
+		case s.terminatesHTTP():
+			b.findShared(l, s.gatewayServer)
+			c.filters = b.gatewayFilters(l, s.gatewayServer)
+			chains = append(chains, c)
+		default:
+			chains = append(chains, b.routedChains(s.gatewayServer, c, resource)...)
+		}
 	}
 	return chains
 }
